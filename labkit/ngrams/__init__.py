@@ -1,0 +1,21 @@
+"""n-gram language models: counting, smoothing, evaluation, generation, and hidden Markov models."""
+
+from labkit.ngrams.arpa import read_arpa, write_arpa
+from labkit.ngrams.counting import Level, count_ngrams
+from labkit.ngrams.good_turing import katz_ratios, simple_good_turing, turing
+from labkit.ngrams.hmm import HiddenMarkovModel, fit_tagger, forward, viterbi
+from labkit.ngrams.interpolation import FittedWeights, fit_weights
+from labkit.ngrams.model import NGramModel, Padding
+from labkit.ngrams.smoothing import (
+    AbsoluteDiscounting,
+    AddK,
+    GoodTuring,
+    Katz,
+    KneserNey,
+    LinearInterpolation,
+    MaximumLikelihood,
+    ModifiedKneserNey,
+    StupidBackoff,
+    WittenBell,
+)
+from labkit.ngrams.vocabulary import BOS, EOS, UNK, Vocabulary, pad

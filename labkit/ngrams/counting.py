@@ -1,0 +1,258 @@
+"""Counting the n-grams of every order by sorting the text once.
+
+Sort all positions of a text by the next n words, as in a suffix array. Equal n-grams then lie side by side, and so do
+those of every shorter order, because a run of equal n-grams is part of a run of equal (n-1)-grams. One walk over the
+sorted positions numbers the n-grams of each order, and the number of the context comes along for free. The sort is a
+radix sort, one pass for each word from the last to the first. Nothing is hashed, and no n-gram is ever a string.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+import numpy as np
+from jaxtyping import Bool, Int, Integer, Num, Shaped
+
+from labkit.ngrams.vocabulary import BOS_ID, EOS_ID, Text, Token, Vocabulary, check_token, checked
+
+NEWLINE = "\ue000"  # stands for a line break while a text is split; a private-use character
+RADIX = 2**16  # NumPy sorts 16-bit integers by radix, several times as fast as wider ones
+
+
+@dataclass(frozen=True)
+class Level:
+    """All distinct n-grams of one order, sorted by context and then by last word.
+
+    An n-gram's number is its place in these arrays. A number in `context` or `suffix` is a place in the level below
+    (for order 1 there is one empty context, number 0).
+    """
+
+    order: int
+    context: Int[np.ndarray, " ngrams"]  # the n-gram without its last word
+    word: Int[np.ndarray, " ngrams"]  # its last word
+    suffix: Int[np.ndarray, " ngrams"]  # the n-gram without its first word
+    count: Int[np.ndarray, " ngrams"]  # how often it was seen
+    adjusted: Int[np.ndarray, " ngrams"]  # in how many different words' company (Kneser-Ney); count at the top order
+    start: Int[np.ndarray, " edges"]  # n-grams start[c] to start[c+1]-1 are those with context c
+    initial: Bool[np.ndarray, " ngrams"]  # does it begin with <s>?
+    events: int  # how many words can be predicted: the vocabulary, without <s> where that is never predicted
+
+    def __len__(self) -> int:
+        return len(self.word)
+
+    def sum(self, values: Shaped[np.ndarray, " ngrams"]) -> Num[np.ndarray, " contexts"]:
+        """The values of all n-grams that share a context, added up; 0 for a context without continuation."""
+        if self.order == 1:
+            return values.sum(keepdims=True)
+        kind = np.int64 if values.dtype.kind in "biu" else np.float64
+        result = np.zeros(len(self.start) - 1, dtype=kind)
+        nonempty = self.start[1:] > self.start[:-1]
+        result[nonempty] = np.add.reduceat(values, self.start[:-1][nonempty], dtype=kind)
+        return result
+
+    def spread(self, values: Num[np.ndarray, " contexts"]) -> Num[np.ndarray, " ngrams"]:
+        """For each n-gram the value of its context."""
+        return np.repeat(values, np.diff(self.start))
+
+    def counts_of_counts(self, most: int, *, adjusted: bool = False) -> Int[np.ndarray, " found"]:
+        """How many n-grams have count 0, 1, … `most`."""
+        counts = self.adjusted if adjusted else self.count
+        return np.bincount(counts[counts <= most], minlength=most + 1)
+
+
+class Encoder:
+    """Collects sentences as numbers, so that a text can arrive in parts and is counted once it is needed."""
+
+    def __init__(self):
+        self.index = _Numbering()
+        self._words: list[np.ndarray] = []
+        self._lengths: list[np.ndarray] = []
+        self.size = 0  # tokens collected
+
+    def add(self, sentences: Text) -> None:
+        """Append sentences; a refused one leaves everything as it was.
+
+        Raises:
+            ValueError: if a sentence is a string or a token is not one.
+        """
+        sentences = list(checked(sentences))
+        words = self._number(chain.from_iterable(sentences), count=sum(map(len, sentences)))
+        self._append(words, np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences)))
+
+    def add_lines(self, text: str) -> None:
+        """Append a text with one sentence a line and tokens separated by white space: three times as fast as `add`."""
+        tokens = text.removesuffix("\n").replace("\n", f" {NEWLINE} ").split()
+        words = self._number(tokens, count=len(tokens))
+        ends = np.flatnonzero(words == self.index.get(NEWLINE, -1))
+        self._append(np.delete(words, ends), np.diff(ends, prepend=-1, append=len(words)) - 1)
+
+    def _append(self, words: Int[np.ndarray, " words"], lengths: Int[np.ndarray, " sentences"]) -> None:
+        self._words.append(words)
+        self._lengths.append(lengths)
+        self.size += len(words)
+
+    def _number(self, tokens: Iterable[Token], *, count: int) -> Int[np.ndarray, " words"]:
+        known = len(self.index)
+        try:
+            words = np.fromiter(map(self.index.__getitem__, tokens), dtype=np.int32, count=count)
+            for token in islice(self.index, known, None):
+                check_token(token)
+        except (TypeError, ValueError) as error:
+            for token in list(islice(self.index, known, None)):
+                del self.index[token]
+            if isinstance(error, TypeError):
+                raise ValueError(f"a token must be a string, got one that is not ({error}): use str(token)") from error
+            raise
+        return words
+
+    def text(self) -> tuple[Int[np.ndarray, " words"], Int[np.ndarray, " sentences"]]:
+        """All words as numbers in order of first appearance, and the length of every sentence."""
+        for parts, kind in ((self._words, np.int32), (self._lengths, np.int64)):
+            parts[:] = [np.concatenate(parts) if parts else np.zeros(0, dtype=kind)]
+        return self._words[0], self._lengths[0]
+
+    def vocabulary(self, *, min_count: int = 1) -> Vocabulary:
+        """The vocabulary of what was seen so far, frequent words first."""
+        counts = np.bincount(self.text()[0], minlength=len(self.index))
+        tokens = list(self.index)
+        frequent = np.argsort(-counts, kind="stable")
+        ordered = {tokens[i]: n for i, n in zip(frequent.tolist(), counts[frequent].tolist(), strict=True) if n}
+        return Vocabulary(ordered, min_count=min_count)
+
+    def encoded(self, vocabulary: Vocabulary) -> tuple[Int[np.ndarray, " words"], Int[np.ndarray, " sentences"]]:
+        """The text in the numbers of a vocabulary, unknown words as `<unk>`, and the length of every sentence."""
+        words, lengths = self.text()
+        return vocabulary.encode(self.index)[words], lengths
+
+
+class _Numbering(dict):
+    """A dictionary that numbers its keys as they come."""
+
+    def __missing__(self, key: Token) -> int:
+        self[key] = number = len(self)
+        return number
+
+
+def pad_numbers(
+    words: Int[np.ndarray, " words"], lengths: Int[np.ndarray, " sentences"], *, left: int, right: int
+) -> tuple[Int[np.ndarray, " tokens"], Int[np.ndarray, " sentences"]]:
+    """The sentences with `<s>` and `</s>` around each, one behind the other, and their new lengths."""
+    padded = lengths + (left + right)
+    tokens = np.full(len(words) + (left + right) * len(lengths), EOS_ID, dtype=np.int32)
+    begins, inside = np.cumsum(padded) - padded, np.ones(len(tokens), dtype=bool)
+    for i in range(left):
+        tokens[begins + i], inside[begins + i] = BOS_ID, False
+    for i in range(right):
+        inside[begins + padded - 1 - i] = False
+    tokens[inside] = words
+    return tokens, padded
+
+
+def count_ngrams(
+    tokens: Int[np.ndarray, " tokens"],
+    lengths: Int[np.ndarray, " sentences"],
+    *,
+    order: int,
+    vocabulary_size: int,
+    predict_start: bool = False,
+) -> list[Level]:
+    """The levels of order 1 to `order` of a text of numbers; no n-gram crosses the end of a sentence.
+
+    Args:
+        tokens: word numbers below `vocabulary_size`, sentences one behind the other, padded as wanted.
+        lengths: how many tokens each sentence has.
+        predict_start: whether `<s>` is a word like any other. If not, it is context only and its count is 0.
+    """
+    words = _mark_ends(tokens, lengths, order=order, vocabulary_size=vocabulary_size)
+    places = _sort_places(words, order=order)
+    levels = [_unigrams(tokens, vocabulary_size, predict_start=predict_start)]
+    lower, column = words, words[places]  # the number of the lower n-gram at each place, in text order and sorted
+    valid, new = column > 0, np.ones(len(column), dtype=bool)
+    new[1:] = column[1:] != column[:-1]
+    context = column
+    for n in range(2, order + 1):
+        column = words[n - 1 :][places]
+        valid &= column > 0
+        new[1:] |= column[1:] != column[:-1]
+        first, count = _runs(new, valid)
+        arrays = context[first], column[first], lower[1:][places[first]]
+        levels.append(_next_level(levels[-1], *(a.astype(np.int32) - 1 for a in arrays), count))
+        levels[-2] = replace(levels[-2], adjusted=_continuations(*levels[-2:], predict_start=predict_start))
+        if n < order:
+            context = np.cumsum(new & valid, dtype=np.int32)
+            lower = np.zeros(len(words), dtype=np.int32)
+            lower[places] = context
+    if not predict_start:
+        levels[0].count[BOS_ID] = levels[0].adjusted[BOS_ID] = 0
+    return levels
+
+
+def _mark_ends(
+    tokens: Int[np.ndarray, " tokens"], lengths: Int[np.ndarray, " sentences"], *, order: int, vocabulary_size: int
+) -> Integer[np.ndarray, " places"]:
+    """The word numbers plus one, with a 0 behind every sentence and `order` more at the end."""
+    kind = np.uint16 if vocabulary_size < RADIX - 1 else np.uint32
+    inside = np.ones(len(tokens) + len(lengths) + order, dtype=bool)
+    inside[np.cumsum(lengths + 1) - 1] = False
+    inside[len(inside) - order :] = False
+    words = np.zeros(len(inside), dtype=kind)
+    words[inside] = (tokens + 1).astype(kind)
+    return words
+
+
+def _sort_places(words: Integer[np.ndarray, " places"], *, order: int) -> Integer[np.ndarray, " sorted"]:
+    """The places of a text sorted by the `order` words that begin there."""
+    places = _stable_argsort(words[order - 1 : -1])
+    for k in reversed(range(order - 1)):
+        places = places[_stable_argsort(words[k:][places])]
+    return places
+
+
+def _stable_argsort(keys: Integer[np.ndarray, " keys"]) -> Integer[np.ndarray, " keys"]:
+    """`np.argsort(keys, kind="stable")` by radix; few keys may lie beyond 16 bits, as rare words do."""
+    if keys.dtype == np.uint16:
+        return np.argsort(keys, kind="stable")
+    common = np.minimum(keys, RADIX - 1).astype(np.uint16)
+    order = np.argsort(common, kind="stable")
+    rare = order[np.count_nonzero(common < RADIX - 1) :]
+    rare[:] = rare[np.argsort(keys[rare], kind="stable")]
+    return order
+
+
+def _runs(
+    new: Bool[np.ndarray, " sorted"], valid: Bool[np.ndarray, " sorted"]
+) -> tuple[Integer[np.ndarray, " ngrams"], Int[np.ndarray, " ngrams"]]:
+    """Where each run of equal n-grams begins, and how long it is; runs that cross the end of a sentence left out."""
+    edges = np.flatnonzero(new)
+    kept = valid[edges]
+    return edges[kept], np.diff(edges, append=len(new))[kept].astype(np.int32)
+
+
+def _unigrams(tokens: Int[np.ndarray, " tokens"], vocabulary_size: int, *, predict_start: bool) -> Level:
+    count = np.bincount(tokens, minlength=vocabulary_size).astype(np.int32)
+    words = np.arange(vocabulary_size, dtype=np.int32)
+    nothing, start = np.zeros_like(words), np.array([0, vocabulary_size])
+    events = vocabulary_size if predict_start else vocabulary_size - 1
+    return Level(1, nothing, words, nothing, count, count.copy(), start, words == BOS_ID, events)
+
+
+def _next_level(
+    lower: Level,
+    context: Int[np.ndarray, " ngrams"],
+    word: Int[np.ndarray, " ngrams"],
+    suffix: Int[np.ndarray, " ngrams"],
+    count: Int[np.ndarray, " ngrams"],
+) -> Level:
+    start = np.zeros(len(lower) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(context, minlength=len(lower)), out=start[1:])
+    return Level(lower.order + 1, context, word, suffix, count, count, start, lower.initial[context], lower.events)
+
+
+def _continuations(lower: Level, upper: Level, *, predict_start: bool) -> Int[np.ndarray, " ngrams"]:
+    """In front of each n-gram of a level: how many different words? (Its Kneser-Ney count.)
+
+    Nothing stands in front of `<s>`, so n-grams that begin with it keep their plain count.
+    Source: Heafield et al. (2013), Scalable Modified Kneser-Ney Language Model Estimation, section 3.
+    """
+    adjusted = np.bincount(upper.suffix, minlength=len(lower)).astype(np.int32)
+    return adjusted if predict_start else np.where(lower.initial, lower.count, adjusted)
