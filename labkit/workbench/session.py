@@ -1,0 +1,102 @@
+"""The first cell of every notebook: where it runs, how big it runs, and seeds for all that is random."""
+
+import functools
+import os
+import platform
+import random
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from labkit.figures import style
+from labkit.workbench.names import unknown
+
+SCALES = ("ci", "laptop", "gpu")
+_NOT_GIVEN = object()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What a notebook knows of its run: `scale`, `seed`, `where` (Colab, Kaggle or local) and the torch `device`."""
+
+    scale: str
+    seed: int
+    where: str
+
+    @functools.cached_property
+    def device(self) -> str:
+        """The torch device, "cuda" or "mps" where there is one and "cpu" otherwise; imports torch when first asked.
+
+        Raises:
+            ModuleNotFoundError: if torch is not installed.
+        """
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def pick(self, *, ci: Any, laptop: Any = _NOT_GIVEN, gpu: Any = _NOT_GIVEN) -> Any:
+        """Give the value for this scale; one that is left out is that of the next smaller scale."""
+        offered = {"ci": ci, "laptop": laptop, "gpu": gpu}
+        smaller = SCALES[: SCALES.index(self.scale) + 1]
+        return next(offered[name] for name in reversed(smaller) if offered[name] is not _NOT_GIVEN)
+
+
+def start(scale: str = "ci", seed: int = 0, torch: bool = False) -> Lab:
+    """Begin a notebook: seed what is random, set the look of figures, and print one line that says where it runs.
+
+    `torch=True` seeds torch as well and finds its device; torch is also seeded when it is already imported.
+
+    Raises:
+        ValueError: if the scale is unknown or the seed is not a whole number from 0 to 4,294,967,295.
+    """
+    if scale not in SCALES:
+        raise ValueError(unknown("scale", scale, SCALES))
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"the seed is {seed!r}; it must be a whole number from 0 to 4294967295, as in seed=0")
+    lab = Lab(scale=scale, seed=int(seed), where=_where())
+    seed_everything(lab.seed, torch=torch)
+    matplotlib.rcParams.update(style.theme())
+    style.install()
+    print(_first_line(lab, torch=torch))
+    return lab
+
+
+def seed_everything(seed: int, torch: bool = False) -> None:
+    """Seed Python's and NumPy's global generators, and torch's if it is asked for or already imported."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch or "torch" in sys.modules:
+        import torch as torch_module
+
+        torch_module.manual_seed(seed)
+
+
+def _where() -> str:
+    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
+        return "Colab"
+    return "Kaggle" if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else "local"
+
+
+def _first_line(lab: Lab, torch: bool) -> str:
+    machine = [
+        f"labkit {_version()}",
+        f"Python {platform.python_version()}",
+        f"{platform.system()} ({lab.where})",
+        f"{os.cpu_count() or 1} CPU cores",
+    ]
+    if torch:
+        machine.append(f"torch on {lab.device}")
+    return f"ready: scale {lab.scale}, seed {lab.seed} · ‹{' · '.join(machine)}›"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("llm-labkit")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "from source"
