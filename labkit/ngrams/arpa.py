@@ -8,7 +8,6 @@ import gzip
 import os
 import tempfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from jaxtyping import Float, Int
 
 from labkit.ngrams.model import NGramModel
 from labkit.ngrams.tables import Table, Tables
-from labkit.ngrams.vocabulary import SPECIAL, UNK_ID, Vocabulary
+from labkit.ngrams.vocabulary import UNK_ID, Vocabulary
 
 NEVER = -99.0  # what the format writes for the logarithm of zero
 
@@ -124,7 +123,8 @@ def _parse(path: Path) -> list[Section]:
     if state != "end" or found != promised or not found:
         raise ValueError(
             f"{path.name} is cut short or damaged: its header promises {promised} n-grams by order, it holds {found}"
-            + ("" if state == "end" else " and does not end with \\end\\") + ". Write or fetch it again"
+            + ("" if state == "end" else " and does not end with \\end\\")
+            + ". Write or fetch it again"
         )
     return sections
 
@@ -160,7 +160,7 @@ def _unigrams(logs: list[float], words: list[str], weights: list[float]) -> tupl
     vocabulary = Vocabulary(dict.fromkeys(known, 1))
     values = np.array([known.get(token, (-np.inf, 0.0)) for token in vocabulary.tokens])
     values[values <= NEVER] = -np.inf
-    return vocabulary, Table(np.arange(len(vocabulary)), *(10.0 ** values.T))
+    return vocabulary, Table(np.arange(len(vocabulary)), *(10.0**values.T))
 
 
 def _encode(ngrams: list[str], vocabulary: Vocabulary, *, order: int) -> Int[np.ndarray, "ngrams order"]:

@@ -116,7 +116,9 @@ def fit_tagger(sentences: Iterable[Tagged], *, k: float | int = 0.1, min_count: 
     states = tuple(sorted({tag for sentence in sentences for _, tag in sentence}))
     symbol_of = {symbol: i for i, symbol in enumerate(symbols)}
     state_of = {state: i for i, state in enumerate(states)}
-    start, transition, emission = (np.full(shape, k) for shape in ((1, len(states)), (len(states),) * 2, (len(states), len(symbols))))
+    start, transition, emission = (
+        np.full(shape, k) for shape in ((1, len(states)), (len(states),) * 2, (len(states), len(symbols)))
+    )
     for sentence in sentences:
         tags = [state_of[tag] for _, tag in sentence]
         start[0, tags[0]] += 1

@@ -20,9 +20,7 @@ class FittedWeights:
     entropy: tuple[float, ...]
 
 
-def fit_weights(
-    model: NGramModel, held_out: Text, *, steps: int = 50, tolerance: float = 1e-7
-) -> FittedWeights:
+def fit_weights(model: NGramModel, held_out: Text, *, steps: int = 50, tolerance: float = 1e-7) -> FittedWeights:
     """The weights under which a held-out text is most probable, given the counts of `model`.
 
     Expectation: with what probability did each order produce each token? Maximisation: the share of the tokens that an
@@ -54,9 +52,7 @@ def relative_frequencies(
     sentences = list(checked(sentences))
     lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
     left = model.padding.left
-    tokens, padded = pad_numbers(
-        model.vocabulary.encode_all(sentences), lengths, left=left, right=model.padding.right
-    )
+    tokens, padded = pad_numbers(model.vocabulary.encode_all(sentences), lengths, left=left, right=model.padding.right)
     plain = Tables.estimate(model.levels, MaximumLikelihood())
     frequency = np.zeros((len(tokens), model.order))
     possible = np.zeros((len(tokens), model.order), dtype=bool)

@@ -50,7 +50,9 @@ class HashIndex:
         return result
 
 
-def find_sorted(keys: Int[np.ndarray, " keys"], wanted: Int[np.ndarray, " questions"]) -> Integer[np.ndarray, " questions"]:
+def find_sorted(
+    keys: Int[np.ndarray, " keys"], wanted: Int[np.ndarray, " questions"]
+) -> Integer[np.ndarray, " questions"]:
     """The same answer by binary search in ascending keys: nothing to build, but slower for many questions."""
     if not len(keys):
         return np.full(len(wanted), -1, dtype=np.int32)

@@ -145,7 +145,9 @@ class NGramModel:
 
     def _refuse_frozen(self) -> None:
         if self._frozen:
-            raise ValueError("this model was read from a file: it holds probabilities but no counts to fit or to look at")
+            raise ValueError(
+                "this model was read from a file: it holds probabilities but no counts to fit or to look at"
+            )
 
     def _context(self, context: Sentence | None) -> list[int]:
         if isinstance(context, str):
@@ -172,7 +174,7 @@ class NGramModel:
             return float(np.log(self.score(word, context)) / _log_of(base))
 
     def query(self, word: Token, context: Sentence | None = None) -> tuple[float, int]:
-        """log10 P(word | context) and the length of the longest n-gram found, as programs that read ARPA files say it."""
+        """log10 P(word | context) and the length of the longest n-gram found, as readers of ARPA files give it."""
         numbers = [*self._context(context), self.vocabulary.lookup(word)]
         for n in range(len(numbers), 1, -1):
             place = self.tables.number(numbers[-n:])

@@ -242,7 +242,10 @@ class StupidBackoff(Smoothing):
 
 
 def _discounted(
-    level: Level, lower: Float[np.ndarray, " ngrams"], count: Num[np.ndarray, " ngrams"], discounts: Float[np.ndarray, " 4"]
+    level: Level,
+    lower: Float[np.ndarray, " ngrams"],
+    count: Num[np.ndarray, " ngrams"],
+    discounts: Float[np.ndarray, " 4"],
 ) -> Estimate:
     taken = discounts[np.minimum(count, 3)]
     total = level.sum(count)

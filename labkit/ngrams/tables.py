@@ -139,7 +139,7 @@ class Tables:
     def walk(
         self, tokens: Int[np.ndarray, " tokens"], depth: Int[np.ndarray, " tokens"]
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """For n = 2, 3, …: the places in a text whose context of n-1 words is known, its number, and the n-gram's or -1.
+        """For n = 2, 3, …: the places in a text whose n-1 words before are known, their number, and the n-gram's or -1.
 
         `depth` is 0 at the beginning of every sentence and grows by one from token to token.
         """

@@ -45,7 +45,11 @@ def test_the_tagger_agrees_with_nltk():
     from nltk.probability import LidstoneProbDist
     from nltk.tag.hmm import HiddenMarkovModelTrainer
 
-    tagged = [[("the", "D"), ("cat", "N"), ("sat", "V")], [("the", "D"), ("dog", "N")], [("cat", "N"), ("saw", "V"), ("the", "D"), ("dog", "N")]]
+    tagged = [
+        [("the", "D"), ("cat", "N"), ("sat", "V")],
+        [("the", "D"), ("dog", "N")],
+        [("cat", "N"), ("saw", "V"), ("the", "D"), ("dog", "N")],
+    ]
     ours = fit_tagger(tagged, k=0.1, min_count=1)
     trainer = HiddenMarkovModelTrainer(list(ours.states), list(ours.symbols))
     theirs = trainer.train_supervised(tagged, estimator=lambda fd, bins: LidstoneProbDist(fd, 0.1, bins))
@@ -54,7 +58,7 @@ def test_the_tagger_agrees_with_nltk():
 
 
 def test_an_unknown_word_is_tagged_by_its_neighbours():
-    tagged = [[("the", "D"), (noun, "N"), ("runs", "V")] for noun in "cat dog cow hen pig".split()]
+    tagged = [[("the", "D"), (noun, "N"), ("runs", "V")] for noun in ["cat", "dog", "cow", "hen", "pig"]]
     assert viterbi(fit_tagger(tagged), ["the", "zebra", "runs"])[0] == ["D", "N", "V"]
 
 
@@ -66,7 +70,10 @@ def test_an_unknown_word_is_tagged_by_its_neighbours():
         (lambda: fit_tagger([]), "nothing to learn from"),
         (lambda: fit_tagger([[("a", "A")]], k=0), "k must be positive"),
         (lambda: HiddenMarkovModel(("x",), ("a",), np.ones(1), np.ones((1, 1)), np.array([[0.5]])), "add up to 1"),
-        (lambda: HiddenMarkovModel(("x",), ("a",), np.ones(1), np.ones((1, 1)), np.ones((1, 2)) / 2), "must have shape"),
+        (
+            lambda: HiddenMarkovModel(("x",), ("a",), np.ones(1), np.ones((1, 1)), np.ones((1, 2)) / 2),
+            "must have shape",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(act, sentence):

@@ -4,7 +4,7 @@ import numpy as np
 
 from labkit.ngrams import LinearInterpolation, NGramModel, fit_weights
 
-WORDS = "a b c d e f".split()
+WORDS = ["a", "b", "c", "d", "e", "f"]
 
 
 def text(seed, sentences=60):

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from labkit.ngrams import AddK, MaximumLikelihood, NGramModel, Padding, Vocabulary, WittenBell, pad
 from labkit.ngrams.lookup import HashIndex, find_sorted
 
-TEXT = ["the cat sat on the mat".split(), "the dog sat on the log".split(), "the cat saw the dog".split()]
+TEXT = [
+    ["the", "cat", "sat", "on", "the", "mat"],
+    ["the", "dog", "sat", "on", "the", "log"],
+    ["the", "cat", "saw", "the", "dog"],
+]
 
 
 def test_a_bigram_probability_by_hand():

@@ -1,0 +1,1 @@
+"""The exercises of each notebook: statements, checks, hints, solutions and named wrong answers."""
