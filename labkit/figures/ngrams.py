@@ -27,6 +27,65 @@ def draw_rank_frequency(counts: np.ndarray, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def draw_pair_counts(pairs: Mapping[tuple[str, str], int], ax: Axes | None = None) -> Axes:
+    """How often each word (column) was seen right behind each other word (row)."""
+    ax = axes(ax, width=6, height=4.2)
+    rows = list(dict.fromkeys(first for first, _ in pairs))
+    columns = list(dict.fromkeys(second for _, second in pairs))
+    table = np.array([[pairs.get((r, c), 0) for c in columns] for r in rows])
+    ax.imshow(table, cmap="Blues", vmin=0, vmax=table.max() * 1.5)
+    for i, j in zip(*np.nonzero(table), strict=True):
+        ax.text(j, i, str(table[i, j]), ha="center", va="center", fontsize=9)
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(xlabel="second word", ylabel="first word", title="Pairs counted; an empty field was never seen")
+    ax.grid(visible=False)
+    empty = int((table == 0).sum())
+    describe(
+        ax,
+        f"table of {len(rows)} by {len(columns)} words: {table.sum()} pairs counted, {empty} of {table.size} fields empty",
+    )
+    return ax
+
+
+def draw_agreement(ours: np.ndarray, theirs: np.ndarray, name: str, ax: Axes | None = None) -> Axes:
+    """Our sentence scores against those of another program: points on the diagonal agree."""
+    ax = axes(ax, width=5, height=3.6)
+    ends = [float(min(ours.min(), theirs.min())), float(max(ours.max(), theirs.max()))]
+    ax.plot(ends, ends, color=QUIET, linestyle="-", linewidth=1, label="equal")
+    ax.plot(ours, theirs, linestyle="", marker="o", markersize=3, color=REFERENCE, label="one sentence")
+    ax.set(xlabel="labkit (log probability)", ylabel=f"{name} (log probability)", title="Two programs, one model")
+    ax.legend()
+    describe(
+        ax,
+        f"{len(ours)} sentences scored by labkit and {name}: all on the diagonal, to a thousandth"
+        if np.abs(ours - theirs).max() < 1e-3
+        else f"{len(ours)} sentences scored by labkit and {name}: they differ by up to {np.abs(ours - theirs).max():.3g}",
+    )
+    return ax
+
+
+def draw_vocabulary_trap(
+    min_count: Sequence[int], perplexity: Sequence[float], known: Sequence[float], ax: Axes | None = None
+) -> Axes:
+    """What happens to perplexity, and to the words known, when rare words become one symbol."""
+    ax = axes(ax, height=3.2)
+    ax.plot(min_count, perplexity, label="perplexity", **series(0))
+    ax.plot(min_count, 100 * np.asarray(known), label="words known (%)", **series(1))
+    ax.set(
+        xscale="log", yscale="log", xlabel="least count to stay a word", title="The less it knows, the better it looks"
+    )
+    ax.set_xticks(list(min_count), [str(n) for n in min_count])
+    ax.minorticks_off()
+    ax.legend()
+    describe(
+        ax,
+        f"with a least count of {min_count[0]}: perplexity {perplexity[0]:.0f}, {known[0]:.0%} of words known; "
+        f"with {min_count[-1]}: perplexity {perplexity[-1]:.1f}, {known[-1]:.0%} known",
+    )
+    return ax
+
+
 def draw_seen(shares: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """For each text the share of held-out n-grams, order 1, 2, …, that the training text contained."""
     ax = axes(ax)
@@ -103,16 +162,16 @@ def draw_redistribution(
     """What smoothing took from the words that were seen, and what it gave to those that were not."""
     ax = axes(ax, height=3.6)
     place = np.arange(len(words))
+    labels = [word.replace("$", r"\$") for word in words]  # a dollar would begin a formula
     ax.bar(place - 0.2, plain, width=0.4, color=DATA, label="maximum likelihood")
     ax.bar(place + 0.2, smoothed, width=0.4, color=OURS, hatch="//", edgecolor="white", label="smoothed")
-    ax.set_xticks(place, words, rotation=35, ha="right")
-    ax.set(ylabel="probability", title=title)
+    ax.set_xticks(place, labels, rotation=35, ha="right")
+    ax.set(ylabel="probability", title=title.replace("$", r"\$"))
     ax.legend()
     gain = int(np.argmax(np.asarray(smoothed) - np.asarray(plain)))
     describe(
         ax,
-        f"{title}. The largest gain is that of {words[gain]}: {plain[gain]:.4f} before, {smoothed[gain]:.4f} after; "
-        f"{words[0]}: {plain[0]:.4f} before, {smoothed[0]:.4f} after",
+        f"{title}. The largest gain is that of “{words[gain]}”: {plain[gain]:.4f} before, {smoothed[gain]:.4f} after",
     )
     return ax
 

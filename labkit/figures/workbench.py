@@ -53,3 +53,38 @@ def draw_course_map(
         f"these can be run today: {', '.join(standing)}",
     )
     return ax
+
+
+LIFETIME = 1e9  # words a person hears or reads in a lifetime, to an order of magnitude
+LARGEST = 1.5e13  # tokens that a large model of 2024 was trained on (Source: Llama 3, 2024, section 3.1)
+
+
+def draw_possibilities(words: int = 5_000, length: int = 2) -> Axes:
+    """How many sequences of a length there are, beside what a person and a large model have read."""
+    ax = axes(None, height=2.6)
+    possible = float(words) ** length
+    labels = [f"sequences of {length}", "a person in a lifetime", "a large model in training"]
+    bars = [possible, LIFETIME, LARGEST]
+    ax.barh(labels[::-1], bars[::-1], color=[DATA, DATA, OURS])
+    ax.set(
+        xscale="log", xlim=(1, 1e60), xlabel="words, or sequences of words", title=f"{words:,} words, {length} places"
+    )
+    read = "more than" if possible > LARGEST else "fewer than"
+    describe(
+        ax,
+        f"{words:,} words make {possible:.2g} sequences of length {length}: {read} the {LARGEST:.2g} words that a large "
+        f"model reads; a person meets about {LIFETIME:.0g} in a lifetime",
+    )
+    return ax
+
+
+def draw_hesitation(names: Sequence[str], perplexity: Sequence[float], ax: Axes | None = None) -> Axes:
+    """The perplexity of some models as bars; shorter is better."""
+    ax = axes(ax, height=2.4)
+    bars = ax.barh(list(names)[::-1], list(perplexity)[::-1], color=OURS)
+    ax.bar_label(bars, fmt="{:,.0f}", padding=4)
+    ax.set(xlabel="perplexity on new text (words to hesitate between)", xlim=(0, max(perplexity) * 1.15))
+    describe(
+        ax, "perplexity on new text: " + "; ".join(f"{n} {p:,.0f}" for n, p in zip(names, perplexity, strict=True))
+    )
+    return ax

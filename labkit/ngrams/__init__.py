@@ -18,6 +18,7 @@ from labkit.ngrams.smoothing import (
     StupidBackoff,
     WittenBell,
 )
+from labkit.ngrams.tagging import span_scores, spans
 from labkit.ngrams.vocabulary import BOS, EOS, UNK, Vocabulary, pad
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "pad",
     "read_arpa",
     "simple_good_turing",
+    "span_scores",
+    "spans",
     "turing",
     "viterbi",
     "write_arpa",

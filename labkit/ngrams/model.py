@@ -70,7 +70,8 @@ class NGramModel:
         self._levels: list[Level] | None = None
         self._tables: Tables | None = None
         self._vocabulary = vocabulary
-        self._frozen = False
+        self._frozen = False  # read from a file: no counts
+        self._shares_text = False
 
     def __repr__(self) -> str:
         return f"NGramModel(order={self.order}, smoothing={self.smoothing})"
@@ -91,14 +92,29 @@ class NGramModel:
             ValueError: if a sentence is a string or a token is not one; what was learned before stays.
         """
         self._refuse_frozen()
+        self._refuse_sharing()
         self._encoder.add(sentences)
         return self._changed()
 
     def fit_lines(self, text: str) -> "NGramModel":
         """Learn from a text with one sentence a line and tokens separated by white space; much faster than `fit`."""
         self._refuse_frozen()
+        self._refuse_sharing()
         self._encoder.add_lines(text)
         return self._changed()
+
+    def with_smoothing(self, smoothing: Smoothing) -> "NGramModel":
+        """A model of the same text that smooths differently; the counts are shared, not counted again."""
+        self._refuse_frozen()
+        model = NGramModel(
+            self.order,
+            smoothing=smoothing,
+            min_count=self.min_count,
+            vocabulary=self.vocabulary,
+            padding=self.padding,
+        )
+        model._encoder, model._levels, model._shares_text = self._encoder, self.levels, True
+        return model
 
     def _changed(self) -> "NGramModel":
         if not self._encoder.size:
@@ -145,9 +161,11 @@ class NGramModel:
 
     def _refuse_frozen(self) -> None:
         if self._frozen:
-            raise ValueError(
-                "this model was read from a file: it holds probabilities but no counts to fit or to look at"
-            )
+            raise ValueError("this model was read from a file: it holds probabilities but no counts to fit or look at")
+
+    def _refuse_sharing(self) -> None:
+        if self._shares_text:
+            raise ValueError("this model shares the text of another one: fit that one, or a new NGramModel")
 
     def _context(self, context: Sentence | None) -> list[int]:
         if isinstance(context, str):

@@ -90,7 +90,7 @@ def _report(exercise: Exercise, answer: Any) -> None:
 def _wording(exercise: Exercise, verdict: Verdict) -> tuple[str, str, str]:
     hint_call = f'labkit.hint("{exercise.id}")'
     if verdict.status == "not started":
-        effort = f"difficulty {exercise.difficulty} of 3, about {exercise.minutes} minutes"
+        effort = f"difficulty {exercise.difficulty} of 3, about {exercise.minutes} minute{'s' * (exercise.minutes > 1)}"
         begin = f"Replace the `...` in the cell with your answer and run it again. A hint: `{hint_call}`"
         return f"○ {exercise.id}: not started ({effort})", f"{exercise.statement}\n{begin}", "calm"
     if verdict.status == "correct":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.ngrams import HiddenMarkovModel, fit_tagger, forward, viterbi
+from labkit.ngrams import HiddenMarkovModel, fit_tagger, forward, span_scores, spans, viterbi
 
 ICE_CREAM = HiddenMarkovModel(
     ("hot", "cold"),
@@ -79,3 +79,16 @@ def test_an_unknown_word_is_tagged_by_its_neighbours():
 def test_bad_input_is_refused_with_a_sentence(act, sentence):
     with pytest.raises(ValueError, match=sentence):
         act()
+
+
+def test_names_are_scored_whole():
+    truth = [["B-PER", "I-PER", "O", "B-LOC", "B-PER"]]
+    guess = [["B-PER", "O", "O", "B-LOC", "B-PER"]]  # half of the first name is no name
+    assert span_scores(truth, guess) == {"LOC": (1.0, 1.0, 1.0), "PER": (0.5, 0.5, 0.5)}
+    assert span_scores(truth, [["O"] * 5])["PER"] == (0.0, 0.0, 0.0)
+    assert spans(["I-PER", "B-PER", "I-LOC"]) == {(1, 2, "PER")}
+
+
+def test_different_lengths_cannot_be_scored():
+    with pytest.raises(ValueError, match="must tag the same symbols"):
+        span_scores([["O"]], [["O", "O"]])

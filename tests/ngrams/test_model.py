@@ -38,6 +38,15 @@ def test_fitting_lines_is_fitting_their_words():
     assert NGramModel(3).fit_lines(lines).perplexity(TEXT) == NGramModel(3).fit(TEXT).perplexity(TEXT)
 
 
+def test_another_smoothing_shares_the_counts_and_gives_the_same_model_as_fitting_anew():
+    model = NGramModel(3).fit(TEXT)
+    other = model.with_smoothing(WittenBell())
+    assert other.levels is model.levels
+    assert other.perplexity(TEXT) == NGramModel(3, smoothing=WittenBell()).fit(TEXT).perplexity(TEXT)
+    with pytest.raises(ValueError, match="shares the text"):
+        other.fit(TEXT)
+
+
 def test_only_the_end_of_a_long_context_counts_and_none_is_no_context():
     model = NGramModel(2).fit(TEXT)
     assert model.score("cat", ["dog", "on", "the"]) == model.score("cat", ["the"])
