@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from labkit.figures.style import ACCENT, DATA, OURS, QUIET, REFERENCE, axes, describe, series
 
@@ -43,7 +44,7 @@ def draw_pair_counts(pairs: Mapping[tuple[str, str], int], ax: Axes | None = Non
     empty = int((table == 0).sum())
     describe(
         ax,
-        f"table of {len(rows)} by {len(columns)} words: {table.sum()} pairs counted, {empty} of {table.size} fields empty",
+        f"{len(rows)} by {len(columns)} words: {table.sum()} pairs counted, {empty} of {table.size} fields empty",
     )
     return ax
 
@@ -56,12 +57,9 @@ def draw_agreement(ours: np.ndarray, theirs: np.ndarray, name: str, ax: Axes | N
     ax.plot(ours, theirs, linestyle="", marker="o", markersize=3, color=REFERENCE, label="one sentence")
     ax.set(xlabel="labkit (log probability)", ylabel=f"{name} (log probability)", title="Two programs, one model")
     ax.legend()
-    describe(
-        ax,
-        f"{len(ours)} sentences scored by labkit and {name}: all on the diagonal, to a thousandth"
-        if np.abs(ours - theirs).max() < 1e-3
-        else f"{len(ours)} sentences scored by labkit and {name}: they differ by up to {np.abs(ours - theirs).max():.3g}",
-    )
+    gap = float(np.abs(ours - theirs).max())
+    verdict = "all on the diagonal, to a thousandth" if gap < 1e-3 else f"they differ by up to {gap:.3g}"
+    describe(ax, f"{len(ours)} sentences scored by labkit and {name}: {verdict}")
     return ax
 
 
@@ -120,6 +118,7 @@ def draw_reduced_counts(values: Sequence[int], reduced: Mapping[str, Sequence[fl
     for i, (name, lowered) in enumerate(reduced.items()):
         ax.plot(values, lowered, label=name, **series(i))
     ax.set(xlabel="count r", ylabel="what the method makes of it", title="How much of a count to believe")
+    ax.set_xticks(list(values))
     ax.legend()
     words = "; ".join(f"{name}: {v[0]:.2f} for a count of 1" for name, v in reduced.items())
     describe(ax, f"reduced counts for counts {values[0]} to {values[-1]}. {words}")
@@ -137,6 +136,9 @@ def draw_perplexity(
         ax.axhline(floor, color=ACCENT, linestyle="--", label=f"true entropy: {floor:.2f}")
     ax.set(xlabel="order n", ylabel="perplexity on held-out text", yscale="log", title="Lower is better")
     ax.set_xticks(list(orders))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.legend(fontsize=8, ncols=2)
     words = "; ".join(
         f"{n}: {v[0]:.4g} at order {orders[0]}, {v[-1]:.4g} at order {orders[-1]}" for n, v in curves.items()
@@ -149,6 +151,7 @@ def draw_weights(history: Sequence[float], ax: Axes | None = None) -> Axes:
     """The entropy of the held-out text at each step of expectation maximisation."""
     ax = axes(ax, height=2.8)
     ax.plot(range(len(history)), history, color=OURS, linestyle="-", marker="o", markersize=3)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="step of EM", ylabel="bits per token", title="No step makes it worse")
     describe(
         ax, f"entropy over {len(history)} steps: starts at {history[0]:.3f}, ends at {history[-1]:.3f} bits per token"

@@ -72,7 +72,7 @@ def draw_possibilities(words: int = 5_000, length: int = 2) -> Axes:
     read = "more than" if possible > LARGEST else "fewer than"
     describe(
         ax,
-        f"{words:,} words make {possible:.2g} sequences of length {length}: {read} the {LARGEST:.2g} words that a large "
+        f"{words:,} words make {possible:.2g} sequences of length {length}: {read} the {LARGEST:.2g} words a large "
         f"model reads; a person meets about {LIFETIME:.0g} in a lifetime",
     )
     return ax

@@ -119,5 +119,6 @@ def source_html(source: str, name: str, place: str) -> str:
         f'<div style="padding:6px 12px;border-bottom:1px solid #d0d7de;color:{display.INK}">'
         f'<strong style="color:{display.INK}">{escape(name)}</strong>{where}</div>'
         '<pre tabindex="0" style="margin:0;padding:8px 12px;border-radius:0 0 6px 6px;white-space:pre;overflow-x:auto;'
+        "font-family:ui-monospace,Menlo,Consolas,monospace;"
         f'line-height:1.4;font-size:13px;{display.CODE}">{code}</pre></div>'
     )

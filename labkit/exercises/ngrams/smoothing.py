@@ -234,7 +234,7 @@ STUPID_BACKOFF = Exercise(
     difficulty=3,
     minutes=10,
     hints=(
-        "While there is a context: if the n-gram was seen return its relative frequency, otherwise drop the first word.",
+        "While there is a context: if the n-gram was seen return its relative frequency, else drop the first word.",
         "Keep a factor that is multiplied by alpha at each drop; at the end comes the word's share of all words.",
     ),
     solution=stupid_backoff,
