@@ -42,17 +42,18 @@ class Level:
 
     def sum(self, values: Shaped[np.ndarray, " ngrams"]) -> Num[np.ndarray, " contexts"]:
         """The values of all n-grams that share a context, added up; 0 for a context without continuation."""
-        if self.order == 1:
-            return values.sum(keepdims=True)
-        kind = np.int64 if values.dtype.kind in "biu" else np.float64
-        result = np.zeros(len(self.start) - 1, dtype=kind)
+        if values.dtype.kind in "biu":  # exact, so the difference of two running sums will do
+            running = np.zeros(len(values) + 1, dtype=np.int64)
+            np.cumsum(values, out=running[1:])
+            return np.diff(running[self.start])
+        result = np.zeros(len(self.start) - 1)
         nonempty = self.start[1:] > self.start[:-1]
-        result[nonempty] = np.add.reduceat(values, self.start[:-1][nonempty], dtype=kind)
+        result[nonempty] = np.add.reduceat(values, self.start[:-1][nonempty])
         return result
 
     def spread(self, values: Num[np.ndarray, " contexts"]) -> Num[np.ndarray, " ngrams"]:
         """For each n-gram the value of its context."""
-        return np.repeat(values, np.diff(self.start))
+        return values.take(self.context)
 
     def counts_of_counts(self, most: int, *, adjusted: bool = False) -> Int[np.ndarray, " found"]:
         """How many n-grams have count 0, 1, … `most`."""
@@ -201,22 +202,17 @@ def _mark_ends(
 
 
 def _sort_places(words: Integer[np.ndarray, " places"], *, order: int) -> Integer[np.ndarray, " sorted"]:
-    """The places of a text sorted by the `order` words that begin there."""
-    places = _stable_argsort(words[order - 1 : -1])
-    for k in reversed(range(order - 1)):
-        places = places[_stable_argsort(words[k:][places])]
+    """The places of a text sorted by the `order` words that begin there: one stable radix sort for each word."""
+    low = words if words.dtype == np.uint16 else np.minimum(words, RADIX - 1).astype(np.uint16)
+    places = np.arange(len(words) - order)
+    for k in reversed(range(order)):
+        keys = low[k:][places]
+        turn = np.argsort(keys, kind="stable")
+        if low is not words:  # the words beyond 16 bits are rare: they stand at the end, still to be told apart
+            rare = turn[np.count_nonzero(keys < RADIX - 1) :]
+            rare[:] = rare[np.argsort(words[k:][places[rare]], kind="stable")]
+        places = places[turn]
     return places
-
-
-def _stable_argsort(keys: Integer[np.ndarray, " keys"]) -> Integer[np.ndarray, " keys"]:
-    """`np.argsort(keys, kind="stable")` by radix; few keys may lie beyond 16 bits, as rare words do."""
-    if keys.dtype == np.uint16:
-        return np.argsort(keys, kind="stable")
-    common = np.minimum(keys, RADIX - 1).astype(np.uint16)
-    order = np.argsort(common, kind="stable")
-    rare = order[np.count_nonzero(common < RADIX - 1) :]
-    rare[:] = rare[np.argsort(keys[rare], kind="stable")]
-    return order
 
 
 def _runs(

@@ -13,7 +13,7 @@ from labkit.ngrams.smoothing import Smoothing
 from labkit.ngrams.vocabulary import BOS_ID
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
     """The n-grams of one order. `key` is context number × vocabulary size + word, ascending."""
 
@@ -21,6 +21,7 @@ class Table:
     probability: Float[np.ndarray, " ngrams"]
     backoff: Float[np.ndarray, " ngrams"]  # the weight of this n-gram as a context; 1 at the highest order
     present: Bool[np.ndarray, " ngrams"] | None = None  # False for n-grams that only connect others; None: all there
+    asked: int = 0  # questions so far
 
     def __len__(self) -> int:
         return len(self.key)
@@ -43,9 +44,11 @@ class Table:
         return HashIndex(self.key)
 
     def find(self, keys: Int[np.ndarray, " questions"]) -> Integer[np.ndarray, " questions"]:
-        """Where each key stands, -1 where it is not there. Many questions are worth building the index for."""
-        hashed = "index" in self.__dict__ or 4 * len(keys) > len(self.key)
-        return self.index.find(keys) if hashed else find_sorted(self.key, keys)
+        """Where each key stands, -1 where it is not there."""
+        self.asked += len(keys)
+        # Building the index costs about as much as a binary search for every n-gram; many questions are worth it.
+        worth_it = "index" in self.__dict__ or 4 * self.asked > len(self.key)
+        return self.index.find(keys) if worth_it else find_sorted(self.key, keys)
 
     def find_one(self, key: int) -> int:
         """Where one key stands, -1 if it is not there."""

@@ -1,0 +1,199 @@
+"""labkit.ngrams beside its peers: training and scoring order-5 modified Kneser-Ney models, one thread each.
+
+    python benchmarks/bench_ngrams.py [--tokens 1000000 3000000] [--repeats 3]
+
+The peers are KenLM's `lmplz` and its Python module, and `nltk.lm`; each is skipped, with a line that says so, where it
+is not installed. The text is real: the course's own corpora, then docstrings of installed packages, no sentence twice.
+Times are CPU seconds (user and system), the least of some repeats, ours and theirs in turn; what counts are the ratios.
+"""
+
+import argparse
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"  # before NumPy is imported
+
+import numpy as np  # noqa: E402
+
+from labkit.ngrams import ModifiedKneserNey, NGramModel  # noqa: E402
+
+ORDER = 5
+# Our training runs in a process of its own, so that its memory is its own too.
+TRAIN = """
+import resource, sys, time
+from labkit.ngrams import NGramModel
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+begin = time.process_time()
+model = NGramModel(int(sys.argv[2])).fit_lines(open(sys.argv[1], encoding="utf-8").read())
+ngrams = sum(len(table) for table in model.tables.orders)
+print(time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base, ngrams)
+"""
+
+
+def prose(tokens: int) -> tuple[str, str]:
+    """Training and test text, one sentence a line; every eleventh sentence is for the test."""
+    from prose import sentences
+
+    train, test, count = [], [], 0
+    for i, line in enumerate(sentences()):
+        if i % 11 == 0:
+            test.append(line)
+        else:
+            train.append(line)
+            count += line.count(" ") + 1
+        if count >= tokens:
+            break
+    return "\n".join(train) + "\n", "\n".join(test) + "\n"
+
+
+def cpu(work, repeats: int = 1) -> float:
+    """The least CPU seconds of some runs of a function in this process."""
+    times = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def cpu_of_child(command: list[str], **options) -> float:
+    """CPU seconds of a command, as the system accounts for it."""
+    before = os.times()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    after = os.times()
+    return after.children_user - before.children_user + after.children_system - before.children_system
+
+
+def bench_training(path: Path, tokens: int, repeats: int) -> Path | None:
+    """Training from a text file; returns KenLM's ARPA file if there is one."""
+    lmplz = shutil.which("lmplz")
+    arpa = path.with_suffix(".arpa")
+    ours, theirs, memory, ngrams = [], [], 0, 1
+    for _ in range(repeats):
+        told = subprocess.run([sys.executable, "-c", TRAIN, str(path), str(ORDER)], check=True, capture_output=True)
+        seconds, memory, ngrams = (float(x) for x in told.stdout.split())
+        ours.append(seconds)
+        if lmplz:
+            command = [
+                lmplz,
+                "-o",
+                str(ORDER),
+                "-S",
+                "2G",
+                "-T",
+                str(path.parent),
+                "--text",
+                str(path),
+                "--arpa",
+                str(arpa),
+            ]
+            theirs.append(cpu_of_child([*command, "--discount_fallback"]))
+    text = path.read_text(encoding="utf-8")
+    warm = cpu(lambda: NGramModel(ORDER).fit_lines(text).tables, repeats)
+    print(f"  labkit, new process    {min(ours):8.2f} s  {tokens / min(ours) / 1e6:6.2f} M tokens/s")
+    print(f"  labkit, second time    {warm:8.2f} s  {tokens / warm / 1e6:6.2f} M tokens/s")
+    if lmplz:
+        print(f"  lmplz                  {min(theirs):8.2f} s  {tokens / min(theirs) / 1e6:6.2f} M tokens/s")
+        print(
+            f"  → labkit is {min(theirs) / min(ours):.2f} times as fast as lmplz, {min(theirs) / warm:.2f} times when warm"
+        )
+    else:
+        print("  lmplz is not on the PATH, so this comparison is skipped")
+    print(f"  memory while training  {memory * 1024 / ngrams:8.1f} bytes for each of {ngrams:,.0f} n-grams")
+    return arpa if lmplz else None
+
+
+def bench_nltk(text: str) -> None:
+    """Counting and scoring as nltk.lm does it, on a small part of the text."""
+    import nltk.lm
+    from nltk.lm.preprocessing import padded_everygram_pipeline
+
+    sentences = [line.split() for line in text.splitlines()[:3000]]
+    tokens = sum(map(len, sentences))
+    reference = nltk.lm.KneserNeyInterpolated(ORDER)
+    theirs = cpu(lambda: reference.fit(*padded_everygram_pipeline(ORDER, sentences)))
+    ours = cpu(lambda: NGramModel(ORDER).fit(sentences).tables, 3)
+    print(f"  training, {tokens:,} tokens: labkit {ours:.3f} s, nltk.lm {theirs:.2f} s: {theirs / ours:,.0f} times")
+    questions = [(s[i], s[i - 4 : i]) for s in sentences for i in range(4, len(s))][:20]
+    slow = cpu(lambda: [reference.unmasked_score(word, tuple(context)) for word, context in questions]) / len(questions)
+    model = NGramModel(ORDER).fit(sentences)
+    model.full_scores(sentences)
+    fast = cpu(lambda: model.full_scores(sentences), 3) / tokens
+    print(f"  scoring a token: labkit {fast * 1e6:.2f} µs in a batch, nltk.lm's Kneser-Ney {slow * 1e6:,.0f} µs")
+    print(f"  → {slow / fast:,.0f} times")
+
+
+def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int) -> None:
+    """Scoring a test text, and its perplexity, beside KenLM's Python module."""
+    sentences = [line.split() for line in test.splitlines()]
+    tokens = sum(map(len, sentences)) + len(sentences)
+    for _ in range(8):  # builds the look-up tables too, as loading a file does for KenLM
+        perplexity = model.perplexity(sentences)
+    try:
+        import kenlm
+    except ImportError:
+        kenlm = None
+    if kenlm is None or arpa is None:
+        ours = cpu(lambda: model.full_scores(sentences), repeats)
+        print(f"  labkit {tokens / ours / 1e6:.2f} M tokens/s; kenlm or lmplz is missing, so the comparison is skipped")
+        return
+    settings = kenlm.Config()
+    settings.show_progress, settings.arpa_complain = False, kenlm.ARPALoadComplain.NONE
+    reference = kenlm.Model(str(arpa), settings)
+    lines = test.splitlines()
+    ours, theirs = [], []
+    for _ in range(max(repeats, 3)):
+        ours.append(cpu(lambda: model.full_scores(sentences)))
+        theirs.append(cpu(lambda: [score for line in lines for score in reference.full_scores(line)]))
+    print(f"  labkit, batch          {min(ours):8.3f} s  {tokens / min(ours) / 1e6:6.2f} M tokens/s")
+    print(f"  kenlm full_scores      {min(theirs):8.3f} s  {tokens / min(theirs) / 1e6:6.2f} M tokens/s")
+    print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast")
+    log10 = sum(reference.score(line) for line in lines)
+    other = 10 ** (-log10 / tokens)
+    print(
+        f"  perplexity: labkit {perplexity:.6f}, kenlm {other:.6f}, relative difference {abs(other / perplexity - 1):.1e}"
+    )
+    if not math.isclose(other, perplexity, rel_tol=1e-6):
+        sys.exit("the perplexities differ by more than 1e-6: one of the two is wrong")
+
+
+def bench_import() -> None:
+    """What `import labkit` costs in a new process, beside an empty one."""
+    empty = min(cpu_of_child([sys.executable, "-c", "pass"]) for _ in range(5))
+    both = min(cpu_of_child([sys.executable, "-c", "import labkit"]) for _ in range(5))
+    topic = min(cpu_of_child([sys.executable, "-c", "import labkit.ngrams"]) for _ in range(5))
+    print(f"  import labkit {both - empty:.3f} s, import labkit.ngrams {topic - empty:.3f} s of CPU time")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 3_000_000])
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print("import")
+    bench_import()
+    for wanted in options.tokens:
+        train, test = prose(wanted)
+        tokens = len(train.split())
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "train.txt"
+            path.write_text(train, encoding="utf-8")
+            print(f"training, {tokens:,} tokens, order {ORDER}, modified Kneser-Ney")
+            arpa = bench_training(path, tokens, options.repeats)
+            print(f"scoring, {len(test.split()):,} tokens of test text")
+            model = NGramModel(ORDER, smoothing=ModifiedKneserNey()).fit_lines(train)
+            bench_scoring(model, arpa, test, options.repeats)
+    print("nltk.lm")
+    bench_nltk(train)
+    print(f"NumPy {np.__version__}, Python {sys.version.split()[0]}, one thread")
+
+
+if __name__ == "__main__":
+    main()
