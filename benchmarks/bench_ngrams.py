@@ -101,9 +101,7 @@ def bench_training(path: Path, tokens: int, repeats: int) -> Path | None:
     print(f"  labkit, second time    {warm:8.2f} s  {tokens / warm / 1e6:6.2f} M tokens/s")
     if lmplz:
         print(f"  lmplz                  {min(theirs):8.2f} s  {tokens / min(theirs) / 1e6:6.2f} M tokens/s")
-        print(
-            f"  → labkit is {min(theirs) / min(ours):.2f} times as fast as lmplz, {min(theirs) / warm:.2f} times when warm"
-        )
+        print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast as lmplz, {min(theirs) / warm:.2f} when warm")
     else:
         print("  lmplz is not on the PATH, so this comparison is skipped")
     print(f"  memory while training  {memory * 1024 / ngrams:8.1f} bytes for each of {ngrams:,.0f} n-grams")
@@ -157,9 +155,8 @@ def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int)
     print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast")
     log10 = sum(reference.score(line) for line in lines)
     other = 10 ** (-log10 / tokens)
-    print(
-        f"  perplexity: labkit {perplexity:.6f}, kenlm {other:.6f}, relative difference {abs(other / perplexity - 1):.1e}"
-    )
+    gap = abs(other / perplexity - 1)
+    print(f"  perplexity: labkit {perplexity:.6f}, kenlm {other:.6f}, relative difference {gap:.1e}")
     if not math.isclose(other, perplexity, rel_tol=1e-6):
         sys.exit("the perplexities differ by more than 1e-6: one of the two is wrong")
 

@@ -13,6 +13,7 @@ WORDS = ["the", "cat", "dog", "sat", "ran", "a", "mat"]
 
 
 def random_sentence(draw: np.random.Generator, length: int) -> list[str]:
+    """A sentence of `length` words of a small vocabulary, for the cases of an exercise."""
     return [WORDS[i] for i in draw.integers(0, len(WORDS), length)]
 
 

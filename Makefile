@@ -1,0 +1,68 @@
+# make run · make test · make lab: each sets up .venv by itself, the first time and whenever the dependencies change.
+# Another interpreter than python3: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e
+
+.PHONY: help run lab test bench save lint format browser clean
+.NOTPARALLEL:
+
+help:
+	@echo "make run     execute every notebook without a browser, with progress, and print the table of claims"
+	@echo "make lab     open JupyterLab on the start page"
+	@echo "make test    lint, unit tests, every notebook's outputs, exercises, browser tests"
+	@echo "make bench   time labkit beside its peers"
+	@echo "make save    execute the notebooks and store their outputs"
+	@echo "make lint    ruff, without changing a file;  make format  lets it change them"
+
+run: $(READY)
+	@$(BIN)/labkit run
+
+lab: $(READY)
+	@$(BIN)/labkit lab
+
+save: $(READY)
+	@$(BIN)/labkit save
+
+test: lint browser
+	@$(BIN)/python -m pytest
+
+bench: $(READY)
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+lint: $(READY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "Some files are not formatted: make format"; exit 1; }
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) _runs _screenshots .pytest_cache .ruff_cache .hypothesis
+
+# An environment left by another interpreter or moved from elsewhere does not start: it is made anew.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 to 3.14, or name one, as in make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but the course needs Python 3.11 to 3.14: make PYTHON=python3.12, say"; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Setting up $(VENV) (a few minutes the first time) ..."
+	@$(INSTALL) '.[dev]' 2>$(VENV)/install.log \
+	|| { echo "Not everything could be installed (see $(VENV)/install.log); trying without kenlm, which needs cmake and a C++ compiler ..."; \
+	     $(INSTALL) '.[text,torch,lab,test]'; }
+	@touch $@
+
+# A browser for tests/browser: one that is there, else the system's package, else playwright's own download. When none
+# works, only the browser tests fail, and they say so.
+APT := apt-get install -y --no-install-recommends chromium
+browser: $(READY)
+	@$(BIN)/python -m tests.browser.chromium >/dev/null 2>&1 \
+	|| { echo "Installing a browser for the browser tests ..."; \
+	     if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update && $(APT); \
+	     elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then sudo -n apt-get update && sudo -n $(APT); \
+	     else false; fi >/dev/null 2>&1; } \
+	|| $(BIN)/python -m playwright install chromium >/dev/null 2>&1 \
+	|| echo "No browser could be installed: the browser tests will fail."

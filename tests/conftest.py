@@ -1,0 +1,18 @@
+"""What holds for every test: the order of the slow ones, no network unless asked for, steady property tests."""
+
+import os
+
+from hypothesis import settings
+
+# Two busy cores make any deadline flaky; on CI the same examples every time, elsewhere new ones.
+settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("labkit")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "network" not in config.option.markexpr:
+        offline = [item for item in items if item.get_closest_marker("network") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(offline)])
+        items[:] = offline
+    # Browser tests last: playwright keeps an event loop running in this thread, which nbval's kernels cannot share.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
