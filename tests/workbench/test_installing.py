@@ -1,0 +1,129 @@
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from packaging.requirements import Requirement
+
+from labkit.workbench import installing
+
+DECLARED = [
+    "numpy>=2.0",
+    "click>=8; python_version >= '3'",
+    "colorama; platform_system == 'NoSuchSystem'",
+    "gensim>=4.4; extra == 'text'",
+    "kenlm>=0.3; (platform_system != 'NoSuchSystem') and extra == 'proof'",
+    "winonly; (platform_system == 'NoSuchSystem') and extra == 'proof'",
+    "gensim>=4.4; extra == 'dev'",
+    "kenlm>=0.3; extra == 'dev'",
+    "llm-labkit[text]; extra == 'dev'",
+]
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    monkeypatch.setattr(installing, "_declared", lambda: DECLARED)
+    monkeypatch.setattr(installing, "_names_of_extras", lambda: ("text", "proof", "dev"))
+    monkeypatch.setattr(installing, "installed", {"llm-labkit": "1", "numpy": "2.1", "click": "8.1"}.get)
+    installing.complete.cache_clear()
+    yield monkeypatch
+    installing.complete.cache_clear()
+
+
+def test_requirements_are_sorted_by_extra_for_this_system_without_the_one_that_gathers(declared):
+    assert installing.requirements() == {
+        "core": ["numpy>=2.0", "click>=8"],
+        "text": ["gensim>=4.4"],
+        "proof": ["kenlm>=0.3"],
+    }
+    assert (installing.missing(), installing.missing("text")) == ([], ["gensim>=4.4"])
+
+
+def test_the_project_itself_is_read_and_its_core_is_complete_here():
+    found = installing.requirements()
+    assert {"core", "text", "torch", "lab", "proof", "test"} <= set(found)
+    assert all(str(Requirement(text)) == text for texts in found.values() for text in texts)
+    assert installing.missing() == []
+
+
+def test_a_checkout_that_is_not_installed_is_read_from_pyproject(monkeypatch):
+    installed = installing.requirements()
+
+    def absent(name):
+        raise installing.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(installing.metadata, "requires", absent)
+    monkeypatch.setattr(installing.metadata, "metadata", absent)
+    installing._names_of_extras.cache_clear()
+    read = installing.requirements()
+    installing._names_of_extras.cache_clear()
+    assert {extra: set(texts) for extra, texts in read.items()} == {e: set(t) for e, t in installed.items()}
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("gensim", "text"), ("papermill", "lab"), ("sklearn", "test"), ("numpy", "core"), ("nothing_such", None)],
+)
+def test_the_extra_that_brings_a_module_is_known(module, extra):
+    assert installing.extra_for(module) == extra
+
+
+def fake_pip(returncode=0, stderr=""):
+    calls = []
+
+    def run(line, **options):
+        constraints = Path(line[line.index("-c") + 1]).read_text(encoding="utf-8")
+        calls.append((line, constraints))
+        return SimpleNamespace(returncode=returncode, stderr=stderr)
+
+    return calls, run
+
+
+def test_nothing_is_run_or_said_when_all_is_well(declared, capsys):
+    calls, run = fake_pip()
+    declared.setattr(installing.subprocess, "run", run)
+    declared.setattr(installing, "_tell_when_stale", lambda: None)
+    installing.complete()
+    assert calls == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_missing_is_installed_with_everything_present_as_a_constraint(declared):
+    calls, run = fake_pip()
+    declared.setattr(installing.subprocess, "run", run)
+    declared.setattr(installing, "installed", {"llm-labkit": "1", "numpy": "2.1"}.get)
+    installing.complete()
+    installing.complete()  # once per process
+    ((line, constraints),) = calls
+    assert line[:4] == [sys.executable, "-m", "pip", "install"]
+    assert line[line.index("-c") + 2 :] == ["click>=8"]
+    import numpy
+
+    assert f"numpy=={numpy.__version__}\n" in constraints
+
+
+def test_a_package_that_would_have_to_move_is_named_and_left_alone(declared):
+    declared.setattr(installing, "installed", {"llm-labkit": "1", "numpy": "1.26", "click": "8.1"}.get)
+    with pytest.raises(RuntimeError, match=r"needs numpy>=2.0, but numpy 1.26 is installed.*--upgrade.*restart"):
+        installing.complete()
+
+
+def test_a_failed_installation_gives_the_last_words_of_pip(declared):
+    declared.setattr(installing.subprocess, "run", fake_pip(1, "long\nERROR: no such wheel\n")[1])
+    declared.setattr(installing, "installed", {"llm-labkit": "1", "numpy": "2.1"}.get)
+    with pytest.raises(RuntimeError, match=r"could not install click>=8 .*: ERROR: no such wheel"):
+        installing.complete()
+
+
+def test_a_loaded_version_that_is_no_longer_the_installed_one_asks_for_a_restart(declared, capsys):
+    declared.setitem(sys.modules, "click", SimpleNamespace(__version__="7.0"))
+    declared.setattr(
+        installing, "installed", {"llm-labkit": "1", "numpy": sys.modules["numpy"].__version__, "click": "8.1"}.get
+    )
+    installing.complete()
+    assert capsys.readouterr().out == "Restart the kernel before going on: click 7.0 is loaded, 8.1 is installed.\n"
+
+
+def test_a_checkout_is_left_to_its_owner(declared):
+    declared.setattr(installing, "installed", {}.get)
+    installing.complete()
