@@ -28,6 +28,9 @@ SEQUENCES = Exercise(
     solution=possible_sequences,
     wrong=(
         WrongAnswer("sum", 30_000, "You added the choices. They multiply: each first word goes with each second word."),
+        WrongAnswer(
+            "swapped", 3**10_000, "Base and exponent are swapped: there are 10,000 choices for each of 3 places."
+        ),
         WrongAnswer("pairs", 10_000**2, "That is the number of sequences of two words. There is one place more."),
         WrongAnswer(
             "no repetition",
@@ -40,7 +43,7 @@ SEQUENCES = Exercise(
 
 
 def next_word(text, word):
-    """The word that follows most often; of equals the first in the alphabet."""
+    """The word that follows most often; in a tie, the alphabetically first."""
     followers = Counter(b for a, b in pairwise(text) if a == word)
     return min(followers, key=lambda w: (-followers[w], w)) if followers else None
 
@@ -67,8 +70,8 @@ NEXT_WORD = Exercise(
     id="workbench.next_word",
     notebook=NOTEBOOK,
     statement=(
-        "Return the word that most often follows `word` in the list `text` (of equals the first in the "
-        "alphabet; None if `word` is never followed by anything)."
+        "Return the word that most often follows `word` in the list `text` (in a tie the alphabetically first; None if "
+        "nothing ever follows `word`)."
     ),
     difficulty=1,
     minutes=3,
@@ -93,11 +96,15 @@ NEXT_WORD = Exercise(
             _in_front,
             "You looked in front of `word`. In zip(text, text[1:]) the second word of a pair is the follower.",
         ),
+        WrongAnswer(
+            "first word",
+            lambda text, word: text[0],
+            "You returned the first word of the text, whatever `word` is. Count what stands right behind `word`.",
+        ),
     ),
     cases=lambda draw: [
         (["a", "b", "a", "c", "a", "c"], "a"),
         (["a"], "a"),
-        ([], "a"),
         (["x", "b", "x", "a"], "x"),
         *_texts(draw),
     ],

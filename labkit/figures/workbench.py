@@ -9,6 +9,7 @@ from labkit.figures.style import DATA, INK, OURS, QUIET, axes, describe
 
 # The course, row by row, as its notebooks are numbered; the map marks those that stand.
 PARTS = {
+    "Begin here": ("00 start here",),
     "Words and counts": ("01 probability", "02 n-grams", "03 tokens", "04 word vectors"),
     "Networks": ("05 recurrent", "06 attention", "07 transformer"),
     "Training": ("08 Adam", "09 training loop", "10 pretraining", "11 finetuning"),
@@ -59,7 +60,7 @@ LIFETIME = 1e9  # words a person hears or reads in a lifetime, to an order of ma
 LARGEST = 1.5e13  # tokens that a large model of 2024 was trained on (Source: Llama 3, 2024, section 3.1)
 
 
-def draw_possibilities(words: int = 5_000, length: int = 2) -> Axes:
+def draw_possibilities(words: int = 5_000, length: int = 3) -> Axes:
     """How many sequences of a length there are, beside what a person and a large model have read."""
     ax = axes(None, height=2.6)
     possible = float(words) ** length

@@ -85,7 +85,7 @@ def katz_ratios(counts_of_counts: Int[np.ndarray, " counts"]) -> Float[np.ndarra
     Args:
         counts_of_counts: N(0) … N(k+1).
 
-    Source: Katz (1987), eq. 10; Chen & Goodman (1998), section 2.5.
+    Source: Katz (1987), eq. 10; Chen & Goodman (1998), section 2.4.
     """
     k = len(counts_of_counts) - 2
     result = np.ones(k + 2)

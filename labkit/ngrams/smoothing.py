@@ -77,7 +77,7 @@ class AddK(Smoothing):
 class WittenBell(Smoothing):
     """The more different words followed a context, the likelier a new one.
 
-    Source: Witten & Bell (1991), method C, interpolated as in Chen & Goodman (1998), section 2.6.
+    Source: Witten & Bell (1991), method C, interpolated as in Chen & Goodman (1998), section 2.5.
     """
 
     uniform: bool = True  # mix unigrams with the uniform distribution, so that unknown words are possible
@@ -188,7 +188,7 @@ class Katz(Smoothing):
     """Back off to the shorter context only where a word was not seen; Good-Turing says how much is left for that.
 
     Counts above `k` are trusted as they are.
-    Source: Katz (1987); Chen & Goodman (1998), section 2.5.
+    Source: Katz (1987); Chen & Goodman (1998), section 2.4.
     """
 
     k: int = 5

@@ -152,6 +152,8 @@ def common_factor(pairs: list[tuple[Any, Any]]) -> str:
 
 def _is_number(value: Any) -> bool:
     value = plain(value)
+    if isinstance(value, int) and value.bit_length() > 1000:  # no float is as large
+        return False
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

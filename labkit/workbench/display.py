@@ -86,6 +86,11 @@ class _Brief(reprlib.Repr):
         self.maxstring = self.maxother = 120
         self.maxlevel = 4
 
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to spell integers of more than some thousand digits."""
+        digits = int(abs(x).bit_length() * 0.30103) + 1
+        return f"a whole number of about {digits:,} digits" if digits > 1000 else super().repr_int(x, level)
+
     def repr1(self, x: Any, level: int) -> str:
         if hasattr(x, "detach"):
             x = x.detach().cpu().tolist()

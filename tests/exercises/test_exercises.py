@@ -26,3 +26,9 @@ def test_the_two_notebooks_have_enough_exercises():
     notebooks = [exercise.notebook for exercise in all_exercises()]
     assert notebooks.count("00_start_here") >= 2
     assert notebooks.count("02_ngram_models") >= 8
+
+
+def test_an_answer_of_thousands_of_digits_is_marked_without_being_spelled():
+    exercise = next(e for e in all_exercises() if e.id == "workbench.sequences")
+    assert "swapped" in mark(exercise, 3**10_000).message
+    assert mark(exercise, 7**10_000).status == "wrong"

@@ -75,7 +75,7 @@ RELATIVE_FREQUENCY = Exercise(
     difficulty=1,
     minutes=5,
     hints=(
-        "Equation (2): divide the count of the pair by the count of everything that followed `before`.",
+        "Equation (3): divide the count of the pair by the count of everything that followed `before`.",
         "total = sum(count for (first, _), count in pairs.items() if first == before), and mind total == 0.",
     ),
     solution=relative_frequency,
@@ -136,6 +136,13 @@ PERPLEXITY = Exercise(
                 math.inf if min(probabilities) == 0 else -sum(map(math.log2, probabilities)) / len(probabilities)
             ),
             "That is the entropy in bits. Raise 2 to that power.",
+        ),
+        WrongAnswer(
+            "minus",
+            lambda probabilities: (
+                math.inf if min(probabilities) == 0 else 2 ** (sum(map(math.log2, probabilities)) / len(probabilities))
+            ),
+            "The minus is missing: logarithms of probabilities are negative, and perplexity is never below 1.",
         ),
         WrongAnswer(
             "arithmetic mean",

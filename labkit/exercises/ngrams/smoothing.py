@@ -32,6 +32,11 @@ ADD_K = Exercise(
             "You added k once below. Every word of the vocabulary was given k, so the total grows by k · V.",
         ),
         WrongAnswer(
+            "one per word",
+            lambda count, total, vocabulary_size, k: (count + k) / (total + vocabulary_size),
+            "The total grows by k for each word of the vocabulary, that is by k · V, not by V.",
+        ),
+        WrongAnswer(
             "always one",
             lambda count, total, vocabulary_size, k: (count + 1) / (total + vocabulary_size),
             "That is add-one. Use k in its place, above and below.",
@@ -77,7 +82,7 @@ COMPANY = Exercise(
         WrongAnswer(
             "frequency",
             lambda pairs, word: sum(second == word for _, second in pairs),
-            "You counted occurrences. 'Francisco' is frequent, yet it keeps the company of one word only.",
+            "You counted occurrences. A word may be frequent and yet follow one other word only: count its company.",
         ),
         WrongAnswer(
             "followers",
@@ -111,7 +116,7 @@ THREE_DISCOUNTS = Exercise(
     difficulty=2,
     minutes=6,
     hints=(
-        "Equation (9): first Y = n1 / (n1 + 2 n2), then each discount uses two neighbouring counts of counts.",
+        "Equation (11): first Y = n1 / (n1 + 2 n2), then each discount uses two neighbouring counts of counts.",
         "D2 = 2 - 3 * Y * n3 / n2, and the other two follow the same pattern.",
     ),
     solution=three_discounts,
@@ -173,10 +178,11 @@ MIXTURE = Exercise(
         ),
         WrongAnswer(
             "no floor",
-            lambda frequencies, weights, vocabulary_size: (
-                vocabulary_size * 0 + sum(w * f for w, f in zip(weights, frequencies, strict=True))
+            lambda frequencies, weights, vocabulary_size: sum(
+                weight * frequency for weight, frequency in zip(weights, frequencies, strict=True)
             ),
-            "You added weight times frequency. The rest, 1 - λ, must go to the order below, down to 1 / V.",
+            "You added weight times frequency. A weight is no share of the whole: it splits what reaches its order; "
+            "the rest, 1 - λ, goes on to the order below, down to 1 / V.",
         ),
         WrongAnswer(
             "top down",
@@ -228,8 +234,9 @@ STUPID_BACKOFF = Exercise(
     id="ngrams.stupid_backoff",
     notebook=NOTEBOOK,
     statement=(
-        "`counts` maps tuples of 1, 2 and 3 words to how often they were seen; `context` is a tuple of up to "
-        "2 words. Return the stupid back-off score of `word` with factor `alpha`."
+        "`counts` maps tuples of 1, 2 and 3 words to how often they were seen; `context` is a tuple of up to 2 words. "
+        "Return the stupid back-off score of `word` with factor `alpha`. Divide by the count of the context; at the "
+        "end, by the number of words."
     ),
     difficulty=3,
     minutes=10,

@@ -102,6 +102,19 @@ VITERBI_STEP = Exercise(
             "The maximum runs over the wrong axis: for each state j look at all states i it could come from.",
         ),
         WrongAnswer(
+            "no way back",
+            lambda best, transition, emission: (best[:, None] * transition).max(axis=0) * emission,
+            "Return two things: the new best, and for each state the number of the state it was reached from.",
+        ),
+        WrongAnswer(
+            "silent",
+            lambda best, transition, emission: (
+                (best[:, None] * transition).max(axis=0),
+                (best[:, None] * transition).argmax(axis=0),
+            ),
+            "The new symbol is missing: multiply by its probability in each state.",
+        ),
+        WrongAnswer(
             "greedy",
             _greedy,
             "You took the state that is best so far for all. Each new state has its own best way in.",
