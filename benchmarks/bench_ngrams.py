@@ -22,18 +22,21 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from labkit.ngrams import ModifiedKneserNey, NGramModel  # noqa: E402
+from labkit.ngrams import ModifiedKneserNey, NGramModel, write_arpa  # noqa: E402
 
 ORDER = 5
 # Our training runs in a process of its own, so that its memory is its own too.
 TRAIN = """
-import resource, sys, time
+import re, sys, time
+from pathlib import Path
 from labkit.ngrams import NGramModel
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-begin = time.process_time()
+def peak():
+    status = Path("/proc/self/status")  # where there is none, memory is not told
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1]) if status.is_file() else float("nan")
+base, begin = peak(), time.process_time()
 model = NGramModel(int(sys.argv[2])).fit_lines(open(sys.argv[1], encoding="utf-8").read())
 ngrams = sum(len(table) for table in model.tables.orders)
-print(time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base, ngrams)
+print(time.process_time() - begin, peak() - base, ngrams)
 """
 
 
@@ -66,46 +69,52 @@ def cpu(work, repeats: int = 1) -> float:
 def cpu_of_child(command: list[str], **options) -> float:
     """CPU seconds of a command, as the system accounts for it."""
     before = os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    done = subprocess.run(command, capture_output=True, check=False, **options)
+    if done.returncode:
+        sys.exit(f"{command[0]} failed: {done.stderr.decode(errors='replace')[-500:]}")
     after = os.times()
     return after.children_user - before.children_user + after.children_system - before.children_system
 
 
 def bench_training(path: Path, tokens: int, repeats: int) -> Path | None:
-    """Training from a text file; returns KenLM's ARPA file if there is one."""
+    """Training from a text file to a model; returns KenLM's ARPA file if there is one.
+
+    lmplz writes its model to a file in any case: as ARPA text, or with `--intermediate` in a binary form of its own.
+    Ours is in memory and ready for questions; writing it as ARPA text is timed by itself.
+    """
     lmplz = shutil.which("lmplz")
     arpa = path.with_suffix(".arpa")
-    ours, theirs, memory, ngrams = [], [], 0, 1
+    ours, to_text, to_binary, memory, ngrams = [], [], [], 0.0, 1.0
     for _ in range(repeats):
         told = subprocess.run([sys.executable, "-c", TRAIN, str(path), str(ORDER)], check=True, capture_output=True)
         seconds, memory, ngrams = (float(x) for x in told.stdout.split())
         ours.append(seconds)
         if lmplz:
-            command = [
-                lmplz,
-                "-o",
-                str(ORDER),
-                "-S",
-                "2G",
-                "-T",
-                str(path.parent),
-                "--text",
-                str(path),
-                "--arpa",
-                str(arpa),
-            ]
-            theirs.append(cpu_of_child([*command, "--discount_fallback"]))
+            common = [lmplz, "-o", str(ORDER), "-S", "2G", "-T", str(path.parent), "--discount_fallback"]
+            to_text.append(cpu_of_child([*common, "--text", str(path), "--arpa", str(arpa)]))
+            binary = str(path.with_suffix(".kenlm"))
+            to_binary.append(cpu_of_child([*common, "--text", str(path), "--intermediate", binary]))
     text = path.read_text(encoding="utf-8")
     warm = cpu(lambda: NGramModel(ORDER).fit_lines(text).tables, repeats)
-    print(f"  labkit, new process    {min(ours):8.2f} s  {tokens / min(ours) / 1e6:6.2f} M tokens/s")
-    print(f"  labkit, second time    {warm:8.2f} s  {tokens / warm / 1e6:6.2f} M tokens/s")
+    model = NGramModel(ORDER).fit_lines(text)
+    writing = cpu(lambda: write_arpa(model, path.with_suffix(".ours.arpa"))) if model.tables else 0.0
+    show("labkit, new process", min(ours), tokens)
+    show("labkit, second time", warm, tokens)
     if lmplz:
-        print(f"  lmplz                  {min(theirs):8.2f} s  {tokens / min(theirs) / 1e6:6.2f} M tokens/s")
-        print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast as lmplz, {min(theirs) / warm:.2f} when warm")
+        show("lmplz, ARPA text", min(to_text), tokens)
+        show("lmplz, binary", min(to_binary), tokens)
+        for name, theirs in (("ARPA text", min(to_text)), ("binary", min(to_binary))):
+            print(f"  → {theirs / min(ours):.2f} times as fast as lmplz, {name}; {theirs / warm:.2f} times when warm")
     else:
         print("  lmplz is not on the PATH, so this comparison is skipped")
-    print(f"  memory while training  {memory * 1024 / ngrams:8.1f} bytes for each of {ngrams:,.0f} n-grams")
+    print(f"  writing our model as ARPA text takes {writing:.2f} s more")
+    print(f"  memory while training  {memory / ngrams:8.1f} bytes for each of {ngrams:,.0f} n-grams")
     return arpa if lmplz else None
+
+
+def show(name: str, seconds: float, tokens: int) -> None:
+    """One line of the table."""
+    print(f"  {name:<22} {seconds:8.3f} s  {tokens / seconds / 1e6:6.2f} M tokens/s")
 
 
 def bench_nltk(text: str) -> None:
@@ -113,7 +122,7 @@ def bench_nltk(text: str) -> None:
     import nltk.lm
     from nltk.lm.preprocessing import padded_everygram_pipeline
 
-    sentences = [line.split() for line in text.splitlines()[:3000]]
+    sentences = [line.split() for line in text.splitlines()[:8000]]
     tokens = sum(map(len, sentences))
     reference = nltk.lm.KneserNeyInterpolated(ORDER)
     theirs = cpu(lambda: reference.fit(*padded_everygram_pipeline(ORDER, sentences)))
@@ -150,8 +159,8 @@ def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int)
     for _ in range(max(repeats, 3)):
         ours.append(cpu(lambda: model.full_scores(sentences)))
         theirs.append(cpu(lambda: [score for line in lines for score in reference.full_scores(line)]))
-    print(f"  labkit, batch          {min(ours):8.3f} s  {tokens / min(ours) / 1e6:6.2f} M tokens/s")
-    print(f"  kenlm full_scores      {min(theirs):8.3f} s  {tokens / min(theirs) / 1e6:6.2f} M tokens/s")
+    show("labkit, batch", min(ours), tokens)
+    show("kenlm full_scores", min(theirs), tokens)
     print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast")
     log10 = sum(reference.score(line) for line in lines)
     other = 10 ** (-log10 / tokens)

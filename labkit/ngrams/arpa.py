@@ -6,61 +6,78 @@ context. Source: the format of Doug Paul as SRILM and KenLM read it.
 
 import gzip
 import os
-import tempfile
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from labkit.ngrams.model import NGramModel
+from labkit.ngrams.model import HIGHEST_ORDER, NGramModel, Padding
 from labkit.ngrams.tables import Table, Tables
 from labkit.ngrams.vocabulary import UNK_ID, Vocabulary
 
 NEVER = -99.0  # what the format writes for the logarithm of zero
+LINES = 100_000  # written at a time
 
 
 def write_arpa(model: NGramModel, path: str | os.PathLike) -> Path:
     """Write a model for other programs, compressed if the name ends in `.gz`; the file appears when it is complete.
 
     Raises:
-        ValueError: if the format cannot express the smoothing (add-k and stupid back-off beyond unigrams).
+        ValueError: if the format cannot express the smoothing (add-k and stupid back-off beyond unigrams), the padding
+            or a token.
     """
     tables, path = model.tables, Path(path)
     if len(tables.orders) > 1 and (tables.to_uniform or tables.unseen_context != 1.0):
         raise ValueError(
             f"an ARPA file backs off to the shorter context, {model.smoothing} does not: choose another smoothing"
         )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    _refuse_unwritable(model)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(temporary, "wt", encoding="utf-8", newline="\n") as file:
             for text in _sections(model):
                 file.write(text)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
+
+
+def _refuse_unwritable(model: NGramModel) -> None:
+    for token in model.vocabulary.tokens:
+        if not token or any(blank in token for blank in " \t\r\n"):
+            raise ValueError(
+                f"an ARPA file separates words by blanks, so it cannot hold the token {token!r}: replace it"
+            )
+    if model.padding != Padding():
+        raise ValueError(
+            f"an ARPA file does not tell how sentences are padded; readers take one <s> and one </s>, "
+            f"this model has {model.padding}: fit it with Padding()"
+        )
 
 
 def _sections(model: NGramModel) -> Iterator[str]:
     orders, size = model.tables.orders, model.tables.size
-    yield "\\data\\\n" + "".join(f"ngram {n}={len(table)}\n" for n, table in enumerate(orders, start=1))
+    kept = [np.ones(len(table), dtype=bool) if table.present is None else table.present for table in orders]
+    yield "\\data\\\n" + "".join(f"ngram {n}={k.sum()}\n" for n, k in enumerate(kept, start=1))
     ngrams = np.array(model.vocabulary.tokens, dtype=object)
     tokens = ngrams + ""
     for n, table in enumerate(orders, start=1):
         if n > 1:
             ngrams = ngrams[table.key // size] + " " + tokens[table.key % size]
         yield f"\n\\{n}-grams:\n"
-        logs = np.maximum(table.log_probability / np.log(10), NEVER).tolist()
-        if n < len(orders):
-            weights = np.maximum(table.log_backoff / np.log(10), NEVER).tolist()
-            lines = (f"{p:.9g}\t{g}\t{b:.9g}\n" for p, g, b in zip(logs, ngrams, weights, strict=True))
-        else:
-            lines = (f"{p:.9g}\t{g}\n" for p, g in zip(logs, ngrams, strict=True))
-        yield "".join(lines)
+        for part in np.array_split(np.flatnonzero(kept[n - 1]), 1 + len(table) // LINES):
+            logs = np.maximum(table.log_probability[part] / np.log(10), NEVER).tolist()
+            if n < len(orders):
+                weights = np.maximum(table.log_backoff[part] / np.log(10), NEVER).tolist()
+                lines = (f"{p:.9g}\t{g}\t{b:.9g}\n" for p, g, b in zip(logs, ngrams[part], weights, strict=True))
+            else:
+                lines = (f"{p:.9g}\t{g}\n" for p, g in zip(logs, ngrams[part], strict=True))
+            yield "".join(lines)
     yield "\n\\end\\\n"
 
 
@@ -73,22 +90,26 @@ def read_arpa(path: str | os.PathLike) -> NGramModel:
     Raises:
         ValueError: if the file is not an ARPA file, is cut short, or contradicts itself; the line is named.
     """
-    sections = _parse(Path(path))
-    vocabulary, first = _unigrams(*sections[0])
-    rows = [np.arange(len(vocabulary), dtype=np.int64)[:, None]]
-    for n, (_, ngrams, _) in enumerate(sections[1:], start=2):
-        rows.append(_encode(ngrams, vocabulary, order=n))
-    tables = _connect(first, rows, sections)
+    path = Path(path)
+    sections = _parse(path)
+    try:
+        vocabulary, first = _unigrams(*sections[0])
+        rows = [np.arange(len(vocabulary), dtype=np.int64)[:, None]]
+        for n, (_, ngrams, _) in enumerate(sections[1:], start=2):
+            rows.append(_encode(ngrams, vocabulary, order=n))
+        tables = _connect(first, rows, sections)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
     return NGramModel.from_tables(vocabulary, tables)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.rstrip("\r\n")
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path.name} is not a complete gzip file ({error}): fetch it again, or drop .gz if it is plain text"
         ) from error
@@ -113,6 +134,9 @@ def _parse(path: Path) -> list[Section]:
         elif line.startswith("\\") and line.endswith("-grams:"):
             state = "section"
             sections.append(([], [], []))
+            if line != f"\\{len(sections)}-grams:" or len(sections) > HIGHEST_ORDER:
+                wanted = f"\\{len(sections)}-grams:" if len(sections) <= HIGHEST_ORDER else "at most order 10"
+                raise ValueError(f"{path.name}, line {number}: expected {wanted}, got {line}")
         elif state == "header" and line.startswith("ngram "):
             promised.append(_count(path, number, line))
         elif state == "section" and line:
@@ -131,30 +155,33 @@ def _parse(path: Path) -> list[Section]:
 
 def _count(path: Path, number: int, line: str) -> int:
     order, _, count = line.removeprefix("ngram ").partition("=")
-    if not (order.strip().isdigit() and count.strip().isdigit()):
+    if not (order.strip().isdecimal() and count.strip().isdecimal()):
         raise ValueError(f"{path.name}, line {number}: expected 'ngram 2=1234', got {line!r}")
     return int(count)
 
 
 def _entry(path: Path, number: int, line: str, order: int, section: Section) -> None:
-    fields = line.split("\t") if "\t" in line else line.split()
-    if "\t" not in line and len(fields) > order:  # SRILM also writes spaces
-        fields = [fields[0], " ".join(fields[1 : order + 1]), *fields[order + 1 :]]
+    fields = re.split("[ \t]+", line.strip(" \t"))
     try:
-        probability, ngram, *weight = fields
-        section[0].append(float(probability))
-        section[2].append(float(weight[0]) if weight else 0.0)
-    except (ValueError, IndexError) as error:
+        probability = float(fields[0])
+        weight = float(fields[order + 1]) if len(fields) > order + 1 else 0.0
+    except ValueError:
+        probability = weight = np.nan
+    # "Not at most" instead of "above": NaN is refused too. KenLM writes 0 for <s>, and rounding may leave a bit more.
+    if not (order < len(fields) <= order + 2 and probability <= 1e-6 and weight < 300):
         raise ValueError(
-            f"{path.name}, line {number}: expected a number, {order} words and perhaps a number, got {line[:60]!r}"
-        ) from error
-    if ngram.count(" ") != order - 1:
-        raise ValueError(f"{path.name}, line {number}: expected an n-gram of {order} words, got {ngram!r}")
-    section[1].append(ngram)
+            f"{path.name}, line {number}: expected a log10 probability of at most 0, {order} words and perhaps a "
+            f"finite weight, got {line[:60]!r}"
+        )
+    section[0].append(probability)
+    section[1].append(" ".join(fields[1 : order + 1]))
+    section[2].append(weight)
 
 
 def _unigrams(logs: list[float], words: list[str], weights: list[float]) -> tuple[Vocabulary, Table]:
     known = dict(zip(words, zip(logs, weights, strict=True), strict=True))
+    if len(known) != len(words):
+        raise ValueError(f"the word {next(w for w in words if words.count(w) > 1)!r} is listed twice among the 1-grams")
     if "<UNK>" in known and "<unk>" not in known:
         known["<unk>"] = known.pop("<UNK>")
     vocabulary = Vocabulary(dict.fromkeys(known, 1))

@@ -9,6 +9,7 @@ radix sort, one pass for each word from the last to the first. Nothing is hashed
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, Integer, Num, Shaped
@@ -16,10 +17,11 @@ from jaxtyping import Bool, Int, Integer, Num, Shaped
 from labkit.ngrams.vocabulary import BOS_ID, EOS_ID, Text, Token, Vocabulary, check_token, checked
 
 NEWLINE = "\ue000"  # stands for a line break while a text is split; a private-use character
+PIECE = 2**20  # characters of a text that are split at a time
 RADIX = 2**16  # NumPy sorts 16-bit integers by radix, several times as fast as wider ones
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """All distinct n-grams of one order, sorted by context and then by last word.
 
@@ -76,18 +78,38 @@ class Encoder:
         Raises:
             ValueError: if a sentence is a string or a token is not one.
         """
-        sentences = list(checked(sentences))
+        sentences = [sentence if isinstance(sentence, list) else list(sentence) for sentence in checked(sentences)]
         words = self._number(chain.from_iterable(sentences), count=sum(map(len, sentences)))
         self._append(words, np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences)))
 
-    def add_lines(self, text: str) -> None:
-        """Append a text with one sentence a line and tokens separated by white space: three times as fast as `add`."""
-        tokens = text.removesuffix("\n").replace("\n", f" {NEWLINE} ").split()
-        words = self._number(tokens, count=len(tokens))
-        ends = np.flatnonzero(words == self.index.get(NEWLINE, -1))
-        self._append(np.delete(words, ends), np.diff(ends, prepend=-1, append=len(words)) - 1)
+    def add_lines(self, text: str | Any) -> None:
+        """Append a text with one sentence a line and tokens separated by white space, without a list for each line.
+
+        Raises:
+            ValueError: if the text is not a string, or holds the private character that marks line breaks here.
+        """
+        if not isinstance(text, str):
+            raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes, and use fit for lists")
+        if NEWLINE in text:
+            raise ValueError(f"the text holds the private-use character {NEWLINE!r}, which is needed here: replace it")
+        known, parts, begin = len(self.index), [], 0
+        text = text.removesuffix("\n")
+        while begin <= len(text):  # piece by piece, so that the words of a piece are gone before the next one comes
+            end = text.find("\n", begin + PIECE)
+            end = len(text) if end < 0 else end
+            tokens = f"{text[begin:end]}\n".replace("\n", f" {NEWLINE} ").split()
+            parts.append(self._number(tokens, count=len(tokens)))
+            begin = end + 1
+        words = np.concatenate(parts)
+        ends = np.flatnonzero(words == self.index[NEWLINE])
+        if len(ends) == len(words):
+            for token in list(islice(self.index, known, None)):
+                del self.index[token]
+        self._append(np.delete(words, ends), np.diff(ends, prepend=-1) - 1)
 
     def _append(self, words: Int[np.ndarray, " words"], lengths: Int[np.ndarray, " sentences"]) -> None:
+        if not self.size + len(words):
+            raise ValueError("there is nothing to learn from: the corpus has no token. Give at least one sentence")
         self._words.append(words)
         self._lengths.append(lengths)
         self.size += len(words)
@@ -166,25 +188,28 @@ def count_ngrams(
     """
     words = _mark_ends(tokens, lengths, order=order, vocabulary_size=vocabulary_size)
     places = _sort_places(words, order=order)
+    begins = np.cumsum(lengths + 1) - lengths - 1
     levels = [_unigrams(tokens, vocabulary_size, predict_start=predict_start)]
-    lower, column = words, words[places]  # the number of the lower n-gram at each place, in text order and sorted
+    column = _taken(words, places)
+    context, lower = column, words  # the number of the lower n-gram plus one: in sorted order, and in text order
     valid, new = column > 0, np.ones(len(column), dtype=bool)
     new[1:] = column[1:] != column[:-1]
-    context = column
     for n in range(2, order + 1):
-        column = words[n - 1 :][places]
+        column = _taken(words[n - 1 :], places)
         valid &= column > 0
         new[1:] |= column[1:] != column[:-1]
         first, count = _runs(new, valid)
-        arrays = context[first], column[first], lower[1:][places[first]]
-        levels.append(_next_level(levels[-1], *(a.astype(np.int32) - 1 for a in arrays), count))
-        levels[-2] = replace(levels[-2], adjusted=_continuations(*levels[-2:], predict_start=predict_start))
+        before, word, after = (_numbers(a) for a in (context[first], column[first], lower[1:][places[first]]))
+        levels.append(_next_level(levels[-1], before, word, after, count))
+        opening = None if predict_start else _numbers(lower[begins])
+        levels[-2] = replace(levels[-2], adjusted=_continuations(*levels[-2:], opening))
         if n < order:
             context = np.cumsum(new & valid, dtype=np.int32)
-            lower = np.zeros(len(words), dtype=np.int32)
+            lower = np.zeros(len(words), dtype=np.int32) if n == 2 else lower
             lower[places] = context
     if not predict_start:
-        levels[0].count[BOS_ID] = levels[0].adjusted[BOS_ID] = 0
+        for level in levels:  # an n-gram that ends in <s> stays as a context, but it was never predicted
+            level.count[level.word == BOS_ID] = level.adjusted[level.word == BOS_ID] = 0
     return levels
 
 
@@ -206,13 +231,22 @@ def _sort_places(words: Integer[np.ndarray, " places"], *, order: int) -> Intege
     low = words if words.dtype == np.uint16 else np.minimum(words, RADIX - 1).astype(np.uint16)
     places = np.arange(len(words) - order)
     for k in reversed(range(order)):
-        keys = low[k:][places]
+        keys = _taken(low[k:], places)
         turn = np.argsort(keys, kind="stable")
         if low is not words:  # the words beyond 16 bits are rare: they stand at the end, still to be told apart
             rare = turn[np.count_nonzero(keys < RADIX - 1) :]
             rare[:] = rare[np.argsort(words[k:][places[rare]], kind="stable")]
-        places = places[turn]
+        places = _taken(places, turn)
     return places
+
+
+def _taken(values: Integer[np.ndarray, " places"], places: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
+    """`values[places]` without a check of the places, which is what indexing spends its time on."""
+    return values.take(places, mode="clip")
+
+
+def _numbers(one_more: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    return np.subtract(one_more, 1, dtype=np.int32, casting="unsafe")
 
 
 def _runs(
@@ -220,8 +254,11 @@ def _runs(
 ) -> tuple[Integer[np.ndarray, " ngrams"], Int[np.ndarray, " ngrams"]]:
     """Where each run of equal n-grams begins, and how long it is; runs that cross the end of a sentence left out."""
     edges = np.flatnonzero(new)
+    length = np.empty(len(edges), dtype=np.int32)
+    np.subtract(edges[1:], edges[:-1], out=length[:-1], casting="unsafe")
+    length[-1:] = len(new) - edges[-1:]
     kept = valid[edges]
-    return edges[kept], np.diff(edges, append=len(new))[kept].astype(np.int32)
+    return edges[kept], length[kept]
 
 
 def _unigrams(tokens: Int[np.ndarray, " tokens"], vocabulary_size: int, *, predict_start: bool) -> Level:
@@ -244,11 +281,17 @@ def _next_level(
     return Level(lower.order + 1, context, word, suffix, count, count, start, lower.initial[context], lower.events)
 
 
-def _continuations(lower: Level, upper: Level, *, predict_start: bool) -> Int[np.ndarray, " ngrams"]:
+def _continuations(
+    lower: Level, upper: Level, opening: Int[np.ndarray, " sentences"] | None
+) -> Int[np.ndarray, " ngrams"]:
     """In front of each n-gram of a level: how many different words? (Its Kneser-Ney count.)
 
-    Nothing stands in front of `<s>`, so n-grams that begin with it keep their plain count.
+    `opening` are the n-grams that sentences begin with: the edge of the text counts as one word more in front of
+    them. Nothing ever stands in front of `<s>`, so n-grams that begin with it keep their plain count.
     Source: Heafield et al. (2013), Scalable Modified Kneser-Ney Language Model Estimation, section 3.
     """
     adjusted = np.bincount(upper.suffix, minlength=len(lower)).astype(np.int32)
-    return adjusted if predict_start else np.where(lower.initial, lower.count, adjusted)
+    if opening is None:  # <s> is a word like any other
+        return adjusted
+    adjusted[np.unique(opening[opening >= 0])] += 1
+    return np.where(lower.initial, lower.count, adjusted)

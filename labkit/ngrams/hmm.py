@@ -16,7 +16,7 @@ from labkit.ngrams.vocabulary import UNK
 Tagged = list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HiddenMarkovModel:
     """States, symbols and three tables of probabilities. Unknown symbols are looked up as `<unk>` if that is a symbol.
 
@@ -37,8 +37,9 @@ class HiddenMarkovModel:
             table = getattr(self, name)
             if table.shape != shape:
                 raise ValueError(f"{name} must have shape {shape} for these states and symbols, got {table.shape}")
-            if not np.allclose(table.sum(axis=-1), 1):
-                raise ValueError(f"every row of {name} must add up to 1, got sums {table.sum(axis=-1)}")
+            if not np.allclose(table.sum(axis=-1), 1) or (table < 0).any():
+                sums = table.sum(axis=-1)
+                raise ValueError(f"every row of {name} must hold probabilities that add up to 1, got sums {sums}")
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -112,7 +113,7 @@ def fit_tagger(sentences: Iterable[Tagged], *, k: float | int = 0.1, min_count: 
     if k <= 0:
         raise ValueError(f"k must be positive, got {k}: otherwise an unseen pair would be impossible for ever")
     counts = Counter(symbol for sentence in sentences for symbol, _ in sentence)
-    symbols = (UNK, *(symbol for symbol, n in counts.items() if n >= min_count))
+    symbols = (UNK, *(symbol for symbol, n in counts.items() if n >= min_count and symbol != UNK))
     states = tuple(sorted({tag for sentence in sentences for _, tag in sentence}))
     symbol_of = {symbol: i for i, symbol in enumerate(symbols)}
     state_of = {state: i for i, state in enumerate(states)}

@@ -33,6 +33,8 @@ def fit_weights(model: NGramModel, held_out: Text, *, steps: int = 50, tolerance
     Source: Jelinek & Mercer (1980); Dempster, Laird & Rubin (1977).
     """
     frequency, possible = relative_frequencies(model, held_out)
+    if not len(frequency):
+        raise ValueError("there is no held-out token to fit the weights on: give at least one sentence")
     weights = np.full(model.order, 0.5)
     history: list[float] = []
     for _ in range(steps):

@@ -9,7 +9,18 @@ from jaxtyping import Float
 from labkit.ngrams.counting import Encoder, Level, count_ngrams, pad_numbers
 from labkit.ngrams.smoothing import ModifiedKneserNey, Smoothing
 from labkit.ngrams.tables import Scores, Tables
-from labkit.ngrams.vocabulary import BOS_ID, EOS_ID, UNK_ID, Sentence, Text, Token, Vocabulary, checked
+from labkit.ngrams.vocabulary import (
+    BOS_ID,
+    EOS_ID,
+    UNK_ID,
+    Sentence,
+    Text,
+    Token,
+    Vocabulary,
+    check_min_count,
+    check_token,
+    checked,
+)
 
 HIGHEST_ORDER = 10
 
@@ -54,13 +65,18 @@ class NGramModel:
         self,
         order: int | Any,
         *,
-        smoothing: Smoothing | None = None,
-        min_count: int = 1,
-        vocabulary: Vocabulary | None = None,
+        smoothing: Smoothing | Any = None,
+        min_count: int | Any = 1,
+        vocabulary: Vocabulary | Any = None,
         padding: Padding | None = None,
     ):
         if not isinstance(order, int) or isinstance(order, bool) or not 1 <= order <= HIGHEST_ORDER:
             raise ValueError(f"order must be a whole number from 1 to {HIGHEST_ORDER}, got {order!r}")
+        if not isinstance(smoothing, Smoothing | None):
+            raise ValueError(f"smoothing must be a method such as WittenBell(), got {smoothing!r}: add the brackets?")
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise ValueError(f"vocabulary must be a Vocabulary, got {type(vocabulary).__name__}: use Vocabulary(words)")
+        check_min_count(min_count)
         self.order = order
         self.smoothing = ModifiedKneserNey() if smoothing is None else smoothing
         self.min_count = min_count
@@ -74,7 +90,8 @@ class NGramModel:
         self._shares_text = False
 
     def __repr__(self) -> str:
-        return f"NGramModel(order={self.order}, smoothing={self.smoothing})"
+        method = "probabilities read from a file" if self._frozen else f"smoothing={self.smoothing}"
+        return f"NGramModel(order={self.order}, {method})"
 
     @classmethod
     def from_tables(cls, vocabulary: Vocabulary, tables: Tables) -> "NGramModel":
@@ -96,8 +113,8 @@ class NGramModel:
         self._encoder.add(sentences)
         return self._changed()
 
-    def fit_lines(self, text: str) -> "NGramModel":
-        """Learn from a text with one sentence a line and tokens separated by white space; much faster than `fit`."""
+    def fit_lines(self, text: str | Any) -> "NGramModel":
+        """Learn from a text with one sentence a line and tokens separated by white space, as a file holds it."""
         self._refuse_frozen()
         self._refuse_sharing()
         self._encoder.add_lines(text)
@@ -117,8 +134,6 @@ class NGramModel:
         return model
 
     def _changed(self) -> "NGramModel":
-        if not self._encoder.size:
-            raise ValueError("there is nothing to learn from: the corpus has no token. Give at least one sentence")
         self._levels = self._tables = None
         self._vocabulary = self._given_vocabulary
         return self
@@ -173,8 +188,10 @@ class NGramModel:
                 f"a context must be a list of tokens, got the string {context!r}: use context.split(), "
                 "or list(context) for a model of characters"
             )
-        known = list(context or [])[-(self.order - 1) :] if self.order > 1 else []
-        return [self.vocabulary.lookup(token) for token in known]
+        known = [] if context is None else list(context)
+        for token in known:
+            check_token(token)
+        return [self.vocabulary.lookup(token) for token in known[max(0, len(known) - self.order + 1) :]]
 
     def score(self, word: Token, context: Sentence | None = None) -> float:
         """P(word | context), from 0 to 1; of the context only the last n-1 tokens count.
@@ -186,7 +203,7 @@ class NGramModel:
         """
         return self.tables.score(self.vocabulary.lookup(word), self._context(context))
 
-    def logscore(self, word: Token, context: Sentence | None = None, *, base: float | int = 2.0) -> float:
+    def logscore(self, word: Token, context: Sentence | None = None, *, base: float | Any = 2.0) -> float:
         """The logarithm of `score`, minus infinity for an impossible word."""
         with np.errstate(divide="ignore"):
             return float(np.log(self.score(word, context)) / _log_of(base))
@@ -220,7 +237,7 @@ class NGramModel:
         tokens, padded = pad_numbers(words, lengths, left=self.padding.left, right=self.padding.right)
         return self.tables.full_scores(tokens, padded, skip=self.padding.left)
 
-    def entropy(self, sentences: Text, *, base: float | int = 2.0, unknown: bool = True) -> float:
+    def entropy(self, sentences: Text, *, base: float | Any = 2.0, unknown: bool = True) -> float:
         """The cross entropy of the model on a text, per token and `</s>`; in bits unless another base is chosen.
 
         Args:
@@ -228,6 +245,8 @@ class NGramModel:
         """
         scores = self.full_scores(sentences)
         chosen = scores.log_probability if unknown else scores.log_probability[scores.word != UNK_ID]
+        if not len(chosen):
+            raise ValueError("there is no token to judge: give a text with at least one (known) word")
         return float(-chosen.mean() / _log_of(base))
 
     def perplexity(self, sentences: Text, *, unknown: bool = True) -> float:
@@ -244,15 +263,16 @@ class NGramModel:
             unknown: whether `<unk>` may be drawn.
         """
         generator = np.random.default_rng(seed)
-        numbers = self._context(context) if context else [BOS_ID] * self.padding.left
+        numbers = self._context(context) or [BOS_ID] * self.padding.left
         drawn: list[str] = []
         while len(drawn) < most:
             chances = self.tables.distribution(numbers[max(0, len(numbers) - self.order + 1) :])
             chances[BOS_ID] = 0.0
             chances[UNK_ID] *= unknown
-            if not chances.sum():
+            running = np.cumsum(chances)
+            if not running[-1]:
                 break
-            word = int(np.searchsorted(np.cumsum(chances), generator.random() * chances.sum(), side="right"))
+            word = int(np.searchsorted(running, generator.random() * running[-1], side="right"))
             if word == EOS_ID:
                 break
             numbers.append(word)
@@ -260,7 +280,7 @@ class NGramModel:
         return drawn
 
 
-def _log_of(base: float | int) -> float:
-    if base <= 0 or base == 1:
-        raise ValueError(f"the base of a logarithm must be positive and not 1, got {base}")
+def _log_of(base: float | Any) -> float:
+    if not (isinstance(base, int | float) and 0 < base < np.inf and base != 1):
+        raise ValueError(f"the base of a logarithm must be a positive number other than 1, got {base!r}")
     return float(np.log(base))

@@ -57,6 +57,7 @@ class MaximumLikelihood(Smoothing):
 class AddK(Smoothing):
     """Pretend that every word was seen `k` times more; the posterior mean under a symmetric Dirichlet prior.
 
+    A context that was never seen falls to its shorter end, as with every method here (`nltk.lm` gives 1 / V).
     Source: Lidstone (1920); with k = 1 Laplace's rule.
     """
 
@@ -64,13 +65,17 @@ class AddK(Smoothing):
     to_uniform: ClassVar[bool] = True
 
     def __post_init__(self):
-        _check(self, "k", self.k > 0, "positive: k = 0 is MaximumLikelihood()")
+        _check(self, "k", 0 < self.k < np.inf, "positive and finite (k = 0 is MaximumLikelihood())")
 
     def estimate(self, level: Level, lower: Float[np.ndarray, " ngrams"]) -> Estimate:
         """(c(h, w) + k) / (c(h) + k V)."""
-        total = level.sum(level.count) + self.k * level.events
+        seen = level.sum(level.count)
+        total = seen + self.k * level.events
         probability = (level.count + self.k) / level.spread(total)
-        return np.where(lower > 0, probability, 0.0), self.k * level.events / total
+        # NaN: a context that nothing was seen to follow falls to its shorter end like one that was never seen.
+        backoff = np.where(seen > 0, self.k * level.events / total, np.nan)
+        possible = (lower > 0) if level.order == 1 else (level.count > 0)
+        return np.where(possible, probability, 0.0), backoff
 
 
 @dataclass(frozen=True)
@@ -161,9 +166,9 @@ class ModifiedKneserNey(Smoothing):
 
 @dataclass(frozen=True)
 class LinearInterpolation(Smoothing):
-    """A fixed mixture: order n trusts its own relative frequency with weight λn and the shorter context with the rest.
+    """A fixed mixture: order n trusts its own relative frequency with weight λn, the shorter context with the rest.
 
-    `weights` are λ1 … λn; fit them on held-out text with `labkit.ngrams.fit_weights`.
+    `weights` are λ1 … λn, those beyond the model's order unused; `fit_weights` finds them on held-out text.
     Source: Jelinek & Mercer (1980).
     """
 
@@ -176,7 +181,8 @@ class LinearInterpolation(Smoothing):
     def estimate(self, level: Level, lower: Float[np.ndarray, " ngrams"]) -> Estimate:
         """λ c(h, w) / c(h) + (1 - λ) p(w | shorter)."""
         if level.order > len(self.weights):
-            raise ValueError(f"a model of order {level.order} needs as many weights, got {len(self.weights)}")
+            wanted = f"a model of order {level.order} or more needs as many weights"
+            raise ValueError(f"{wanted}, got {len(self.weights)}: fit_weights finds them")
         weight = self.weights[level.order - 1]
         total = level.sum(level.count)
         backoff = np.where(total > 0, 1.0 - weight, 1.0)
@@ -194,7 +200,7 @@ class Katz(Smoothing):
     k: int = 5
 
     def __post_init__(self):
-        _check(self, "k", self.k >= 1, "at least 1")
+        _check(self, "k", self.k >= 2, "at least 2: with 1 the formula takes counts of 1 away altogether")
 
     def estimate(self, level: Level, lower: Float[np.ndarray, " ngrams"]) -> Estimate:
         """d(c) c(h, w) / c(h), and α(h) p(w | shorter) for the rest."""
@@ -247,11 +253,14 @@ def _discounted(
     count: Num[np.ndarray, " ngrams"],
     discounts: Float[np.ndarray, " 4"],
 ) -> Estimate:
-    taken = discounts[np.minimum(count, 3)]
+    taken = discounts.take(np.minimum(count, 3))
     total = level.sum(count)
     backoff = ratio(level.sum(taken), total, empty=1.0)
     inverse = ratio(np.ones(len(total)), total, empty=0.0)
-    return (count - taken) * level.spread(inverse) + level.spread(backoff) * lower, backoff
+    probability = np.subtract(count, taken, out=taken)  # in place: memory is what this costs
+    probability *= level.spread(inverse)
+    probability += level.spread(backoff) * lower
+    return probability, backoff
 
 
 def _backed_off(level: Level, lower: Float[np.ndarray, " ngrams"], reduced: Float[np.ndarray, " ngrams"]) -> Estimate:

@@ -13,7 +13,7 @@ from labkit.ngrams.smoothing import Smoothing
 from labkit.ngrams.vocabulary import BOS_ID
 
 
-@dataclass
+@dataclass(eq=False)
 class Table:
     """The n-grams of one order. `key` is context number × vocabulary size + word, ascending."""
 
@@ -56,7 +56,7 @@ class Table:
         return place if place < len(self.key) and self.key[place] == key else -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """One entry for each scored token, sentence after sentence: natural logarithm, length of the n-gram found, word."""
 
@@ -65,7 +65,7 @@ class Scores:
     word: Int[np.ndarray, " tokens"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tables:
     """A model ready for questions: one table for each order."""
 
@@ -79,6 +79,11 @@ class Tables:
         """The number of words, boundaries and `<unk>` included."""
         return len(self.orders[0].key)
 
+    @cached_property
+    def floor(self) -> Float[np.ndarray, " vocabulary"]:
+        """What each word gets where the rest is shared equally; 0 for what is never predicted."""
+        return np.where(self.orders[0].probability > 0, 1 / self.events, 0.0)
+
     @classmethod
     def estimate(cls, levels: list[Level], smoothing: Smoothing) -> "Tables":
         """The tables of a smoothing method, order by order from the unigrams up."""
@@ -88,7 +93,7 @@ class Tables:
             lower[BOS_ID] = 0.0
         probabilities, backoffs = [], []
         for level in levels:
-            probability, backoff = smoothing.estimate(level, lower[level.suffix] if level.order > 1 else lower)
+            probability, backoff = smoothing.estimate(level, lower.take(level.suffix) if level.order > 1 else lower)
             probabilities.append(probability)
             backoffs.append(backoff)
             lower = probability
@@ -113,29 +118,28 @@ class Tables:
         probability = float(self.orders[0].probability[word])
         for n in range(1, min(len(context), len(self.orders) - 1) + 1):
             before = self.number(context[len(context) - n :])
-            if before < 0:
+            if before < 0 or np.isnan(self.orders[n - 1].backoff[before]):
                 probability *= self.unseen_context
                 continue
             place = self.orders[n].find_one(before * self.size + word)
             if place >= 0:
                 probability = float(self.orders[n].probability[place])
             else:
-                rest = 1 / self.events if self.to_uniform else probability
+                rest = float(self.floor[word]) if self.to_uniform else probability
                 probability = float(self.orders[n - 1].backoff[before]) * rest
         return probability
 
     def distribution(self, context: Sequence[int]) -> Float[np.ndarray, " vocabulary"]:
         """P(w | context) for every word w."""
         result = self.orders[0].probability.copy()
-        uniform = np.where(result > 0, 1 / self.events, 0.0)
         for n in range(1, min(len(context), len(self.orders) - 1) + 1):
             before = self.number(context[len(context) - n :])
-            if before < 0:
+            if before < 0 or np.isnan(self.orders[n - 1].backoff[before]):
                 result *= self.unseen_context
                 continue
             table = self.orders[n]
             first, last = np.searchsorted(table.key, [before * self.size, (before + 1) * self.size])
-            result = float(self.orders[n - 1].backoff[before]) * (uniform if self.to_uniform else result)
+            result = float(self.orders[n - 1].backoff[before]) * (self.floor if self.to_uniform else result)
             result[table.key[first:last] - before * self.size] = table.probability[first:last]
         return result
 
@@ -162,6 +166,8 @@ class Tables:
         """Scores of a padded text; the first `skip` tokens of every sentence are context only."""
         depth = depths(lengths)
         score = self.orders[0].log_probability[tokens]
+        with np.errstate(divide="ignore"):
+            log_floor = np.log(self.floor)
         matched = np.ones(len(tokens), dtype=np.int8)
         for n, place, before, number in self.walk(tokens, depth):
             if self.unseen_context != 1.0:
@@ -171,8 +177,10 @@ class Tables:
             shorter, table = self.orders[n - 2 : n]
             hit = number >= 0
             missing, found, at = place[~hit], place[hit], number[hit]
-            rest = np.log(1 / self.events) if self.to_uniform else score[missing]
-            score[missing] = shorter.log_backoff[before[~hit]] + rest
+            weight = shorter.log_backoff[before[~hit]]
+            if self.to_uniform:  # a context that nothing follows is no context
+                missing, weight = missing[~np.isnan(weight)], weight[~np.isnan(weight)]
+            score[missing] = weight + (log_floor[tokens[missing]] if self.to_uniform else score[missing])
             score[found] = table.log_probability[at]
             matched[found if table.present is None else found[table.present[at]]] = n
         chosen = depth >= skip

@@ -24,20 +24,25 @@ def spans(tags: Sequence[str]) -> set[Span]:
 def span_scores(
     truth: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
 ) -> dict[str, tuple[float, float, float]]:
-    """Precision, recall and F1 for each kind of name; a name counts only if both ends and the kind are right.
+    """Precision, recall and F1 for each kind of name; a name counts only if both ends and the kind are right; a kind
+    that only the guesses know scores 0.
 
     Raises:
         ValueError: if the two do not have the same documents of the same lengths.
 
     Source: Tjong Kim Sang & De Meulder (2003), CoNLL-2003, section 3.4.
     """
-    if list(map(len, truth)) != list(map(len, guesses)):
+    if len(truth) != len(guesses):
         raise ValueError(f"truth and guesses must tag the same symbols, got {len(truth)} and {len(guesses)} documents")
+    for i, (gold_tags, found_tags) in enumerate(zip(truth, guesses, strict=True)):
+        if len(gold_tags) != len(found_tags):
+            got = f"got {len(gold_tags)} and {len(found_tags)} tags in document {i}"
+            raise ValueError(f"truth and guesses must tag the same symbols, {got}")
     gold = {(i, *span) for i, tags in enumerate(truth) for span in spans(tags)}
     found = {(i, *span) for i, tags in enumerate(guesses) for span in spans(tags)}
     scores = {}
-    for kind in sorted({span[-1] for span in gold}):
+    for kind in sorted({span[-1] for span in gold | found}):
         g, f = ({span for span in part if span[-1] == kind} for part in (gold, found))
         hits = len(g & f)
-        scores[kind] = (hits / len(f) if f else 0.0, hits / len(g), 2 * hits / (len(f) + len(g)))
+        scores[kind] = (hits / len(f) if f else 0.0, hits / len(g) if g else 0.0, 2 * hits / (len(f) + len(g)))
     return scores

@@ -35,12 +35,15 @@ class Vocabulary:
     (3, 0, '<unk>')
     """
 
-    def __init__(self, counts: Mapping[str, int] | Iterable[str], *, min_count: int = 1):
-        if min_count < 1:
-            raise ValueError(f"min_count must be at least 1, got {min_count}: 1 keeps every word that was seen")
+    def __init__(self, counts: Mapping[str, int] | Iterable[str] | Any, *, min_count: int | Any = 1):
+        check_min_count(min_count)
+        if isinstance(counts, str):
+            raise ValueError(f"a vocabulary is made of words, got the string {counts[:40]!r}: split it first")
         counts = counts if isinstance(counts, Mapping) else Counter(counts)
         self.min_count = min_count
         self.counts = dict(counts)
+        for token in self.counts:
+            check_token(token)
         known = (word for word, n in self.counts.items() if n >= min_count and word not in SPECIAL)
         self.tokens: list[str] = [*SPECIAL, *known]
         self.index: dict[str, int] = {token: i for i, token in enumerate(self.tokens)}
@@ -98,6 +101,12 @@ class Vocabulary:
         return float((numbers != UNK_ID).mean())
 
 
+def check_min_count(min_count: int | Any) -> None:
+    """Refuse what is not a whole number from 1 on."""
+    if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
+        raise ValueError(f"min_count must be a whole number of at least 1, got {min_count!r}: 1 keeps every word seen")
+
+
 def check_token(token: Token) -> None:
     """Refuse what is not a string, before it silently becomes an unknown word."""
     if not isinstance(token, str):
@@ -112,7 +121,11 @@ def checked(sentences: Text) -> Iterator[Sentence]:
     """
     if isinstance(sentences, str):
         raise ValueError(f"a text must be a list of sentences, got the string {sentences[:40]!r}: split it first")
+    if not isinstance(sentences, Iterable):
+        raise ValueError(f"a text must be a list of sentences, got {sentences!r}")
     for sentence in sentences:
+        if not isinstance(sentence, Iterable):
+            raise ValueError(f"a sentence must be a list of tokens, got {sentence!r}")
         if isinstance(sentence, str):
             raise ValueError(
                 f"a sentence must be a list of tokens, got the string {sentence[:40]!r}: split it, "

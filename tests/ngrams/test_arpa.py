@@ -6,7 +6,17 @@ import math
 import numpy as np
 import pytest
 
-from labkit.ngrams import AddK, Katz, MaximumLikelihood, NGramModel, StupidBackoff, WittenBell, read_arpa, write_arpa
+from labkit.ngrams import (
+    AddK,
+    Katz,
+    MaximumLikelihood,
+    NGramModel,
+    Padding,
+    StupidBackoff,
+    WittenBell,
+    read_arpa,
+    write_arpa,
+)
 
 TEXT = [
     ["the", "cat", "sat", "on", "the", "mat"],
@@ -97,8 +107,17 @@ def test_what_the_format_cannot_say_is_refused_and_no_file_is_left(tmp_path, met
         (lambda t: "", "no line says"),
         (lambda t: t.replace("ngram 2=1", "ngram 2=2"), "promises"),
         (lambda t: t.replace("ngram 2=1", "ngram two=1"), "expected 'ngram 2=1234'"),
-        (lambda t: t.replace("-0.3\ta b", "much\ta b"), "line 14: expected a number, 2 words"),
-        (lambda t: t.replace("\ta b\t", "\ta b c\t"), "n-gram of 2 words"),
+        (lambda t: t.replace("-0.3\ta b", "much\ta b"), "line 14: expected a log10 probability of at most 0, 2 words"),
+        (lambda t: t.replace("\ta b\t", "\ta b c\t"), "line 14: expected a log10 probability of at most 0, 2 words"),
+        (lambda t: t.replace("-0.3\ta b", "nan\ta b"), "line 14"),
+        (lambda t: t.replace("-0.3\ta b", "0.3\ta b"), "line 14"),
+        (lambda t: t.replace("a b\t-0.4", "a b\tinf"), "line 14"),
+        (lambda t: t.replace("\\2-grams:", "\\3-grams:"), "line 13: expected .2-grams:"),
+        (lambda t: t.replace("-0.6\tb", "-0.6\ta"), "the word 'a' is listed twice"),
+        (
+            lambda t: t.replace("ngram 2=1", "ngram 2=2").replace("-0.3\ta b\t-0.4", "-0.3\ta b\t-0.4\n-0.2\ta b"),
+            "twice",
+        ),
         (lambda t: t.replace("\tb c a", "\tb x a"), "'x', which is not among the 1-grams"),
     ],
 )
@@ -122,3 +141,54 @@ def test_a_model_from_a_file_cannot_be_fitted(tmp_path):
         model.fit(TEXT)
     with pytest.raises(ValueError, match="read from a file"):
         _ = model.levels
+
+
+@pytest.mark.parametrize("token", ["New York", "", "tab\tulator", "line\nbreak", "re\rturn"])
+def test_a_token_that_would_break_the_file_is_refused_before_anything_is_written(tmp_path, token):
+    with pytest.raises(ValueError, match="cannot hold the token"):
+        write_arpa(NGramModel(2).fit([["a", token]]), tmp_path / "model.arpa")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_leaves_no_part_of_a_file(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        write_arpa(NGramModel(2).fit([["a", "\ud800"]]), tmp_path / "model.arpa")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_padding_that_readers_would_not_guess_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="does not tell how sentences are padded"):
+        write_arpa(NGramModel(2, padding=Padding(1, 1, predict_start=True)).fit(TEXT), tmp_path / "model.arpa")
+
+
+def test_a_damaged_gz_body_is_refused(tmp_path):
+    body = bytearray(gzip.compress(PRUNED.encode()))
+    body[len(body) // 2] ^= 0xFF
+    (tmp_path / "bad.arpa.gz").write_bytes(bytes(body))
+    with pytest.raises(ValueError):
+        read_arpa(tmp_path / "bad.arpa.gz")
+
+
+def test_connecting_entries_are_neither_matched_nor_written(tmp_path):
+    (tmp_path / "pruned.arpa").write_text(PRUNED)
+    model = read_arpa(tmp_path / "pruned.arpa")
+    assert model.full_scores([["b", "c", "a"]]).matched.tolist() == [1, 1, 3, 1]
+    again = write_arpa(model, tmp_path / "again.arpa").read_text()
+    assert "ngram 2=1\n" in again
+    assert "\tb c\t" not in again
+    assert read_arpa(tmp_path / "again.arpa").query("a", ["b", "c"]) == pytest.approx((-0.1, 3))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r\n"), lambda t: t.replace("\t", " ")]
+)
+def test_a_byte_order_mark_windows_line_ends_and_blanks_for_tabs_are_read(tmp_path, change):
+    (tmp_path / "other.arpa").write_bytes(change(PRUNED).encode())
+    assert read_arpa(tmp_path / "other.arpa").query("b", ["a"]) == pytest.approx((-0.3, 2))
+
+
+def test_minus_99_is_impossible_and_the_other_spelling_of_unknown_is_known(tmp_path):
+    (tmp_path / "m.arpa").write_text(PRUNED.replace("-0.7\tc", "-0.7\t<UNK>").replace("b c a", "a b a"))
+    model = read_arpa(tmp_path / "m.arpa")
+    assert model.score("<s>") == 0.0
+    assert model.score("zebra") == pytest.approx(10**-0.7)

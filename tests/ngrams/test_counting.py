@@ -11,7 +11,7 @@ from labkit.ngrams import counting
 from labkit.ngrams.counting import Encoder, count_ngrams, pad_numbers
 from labkit.ngrams.vocabulary import BOS_ID, EOS_ID
 
-SENTENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=8), min_size=1, max_size=8)
+SENTENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=8), min_size=1, max_size=8).filter(any)
 
 
 def levels_of(sentences, order):
@@ -95,7 +95,7 @@ def test_a_vocabulary_beyond_sixteen_bits_is_sorted_like_any_other(monkeypatch):
             assert np.array_equal(getattr(a, name), getattr(b, name))
 
 
-@given(st.lists(st.lists(st.sampled_from(["a", "bb", "c."]), max_size=5), min_size=1, max_size=6))
+@given(st.lists(st.lists(st.sampled_from(["a", "bb", "c."]), max_size=5), min_size=1, max_size=6).filter(any))
 def test_lines_of_text_are_sentences_of_tokens(sentences):
     by_lists, by_lines = Encoder(), Encoder()
     by_lists.add(sentences)
@@ -114,3 +114,20 @@ def test_a_refused_sentence_leaves_the_text_as_it_was(bad):
         encoder.add(bad)
     assert list(encoder.index) == ["a", "b"]
     assert encoder.text()[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("text", [b"a b", ["a b"], "a \ue000 b", "", "\n\n"])
+def test_lines_that_are_no_text_are_refused_and_leave_nothing_behind(text):
+    encoder = Encoder()
+    with pytest.raises(ValueError, match=r"got bytes|got list|private-use|no token"):
+        encoder.add_lines(text)
+    assert encoder.size == 0
+    assert len(encoder.text()[1]) == 0
+
+
+@pytest.mark.parametrize("size", [65_533, 65_534, 65_535, 65_536, 70_000])
+def test_vocabularies_around_sixteen_bits_are_counted_alike(size):
+    tokens = np.array([3, size - 1, 4, size - 1, 4, size - 2, 3], dtype=np.int32)
+    level = count_ngrams(tokens, np.array([len(tokens)]), order=2, vocabulary_size=size)[1]
+    pairs = dict(zip(zip(level.context.tolist(), level.word.tolist(), strict=True), level.count.tolist(), strict=True))
+    assert pairs == Counter(zip(tokens.tolist(), tokens.tolist()[1:], strict=False))

@@ -62,6 +62,20 @@ def test_an_unknown_word_is_tagged_by_its_neighbours():
     assert viterbi(fit_tagger(tagged), ["the", "zebra", "runs"])[0] == ["D", "N", "V"]
 
 
+def two_states(transition):
+    return HiddenMarkovModel(("x", "y"), ("a",), np.array([0.5, 0.5]), np.array(transition), np.ones((2, 1)))
+
+
+def test_the_tables_of_a_tagger_by_hand():
+    tagged = [[("a", "X"), ("b", "Y")], [("a", "X"), ("a", "X"), ("<unk>", "Y")]]
+    model = fit_tagger(tagged, k=1, min_count=2)
+    assert model.states == ("X", "Y")
+    assert model.symbols == ("<unk>", "a")
+    assert np.allclose(model.start, [3 / 4, 1 / 4])
+    assert np.allclose(model.transition, [[2 / 5, 3 / 5], [1 / 2, 1 / 2]])
+    assert np.allclose(model.emission, [[1 / 5, 4 / 5], [3 / 4, 1 / 4]])
+
+
 @pytest.mark.parametrize(
     ("act", "sentence"),
     [
@@ -70,6 +84,8 @@ def test_an_unknown_word_is_tagged_by_its_neighbours():
         (lambda: fit_tagger([]), "nothing to learn from"),
         (lambda: fit_tagger([[("a", "A")]], k=0), "k must be positive"),
         (lambda: HiddenMarkovModel(("x",), ("a",), np.ones(1), np.ones((1, 1)), np.array([[0.5]])), "add up to 1"),
+        (lambda: two_states([[0.7, 0.7], [0.3, 0.3]]), "every row of transition"),
+        (lambda: two_states([[1.5, -0.5], [0.5, 0.5]]), "every row of transition"),
         (
             lambda: HiddenMarkovModel(("x",), ("a",), np.ones(1), np.ones((1, 1)), np.ones((1, 2)) / 2),
             "must have shape",
@@ -87,8 +103,11 @@ def test_names_are_scored_whole():
     assert span_scores(truth, guess) == {"LOC": (1.0, 1.0, 1.0), "PER": (0.5, 0.5, 0.5)}
     assert span_scores(truth, [["O"] * 5])["PER"] == (0.0, 0.0, 0.0)
     assert spans(["I-PER", "B-PER", "I-LOC"]) == {(1, 2, "PER")}
+    assert span_scores([["O"]], [["B-PER"]]) == {"PER": (0.0, 0.0, 0.0)}  # an invented kind is not forgiven
 
 
 def test_different_lengths_cannot_be_scored():
-    with pytest.raises(ValueError, match="must tag the same symbols"):
+    with pytest.raises(ValueError, match="got 1 and 2 tags in document 0"):
         span_scores([["O"]], [["O", "O"]])
+    with pytest.raises(ValueError, match="got 1 and 0 documents"):
+        span_scores([["O"]], [])

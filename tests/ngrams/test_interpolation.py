@@ -1,6 +1,7 @@
 """Weights fitted by expectation maximisation."""
 
 import numpy as np
+import pytest
 
 from labkit.ngrams import LinearInterpolation, NGramModel, fit_weights
 
@@ -39,3 +40,8 @@ def test_fitted_weights_beat_every_neighbour():
 def test_on_its_own_training_text_the_highest_order_takes_all():
     train = text(0)
     assert fit_weights(NGramModel(3).fit(train), train, steps=300).weights[-1] > 0.9
+
+
+def test_without_held_out_text_there_is_nothing_to_fit():
+    with pytest.raises(ValueError, match="no held-out token"):
+        fit_weights(NGramModel(2).fit(text(0)), [])

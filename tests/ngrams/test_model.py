@@ -99,6 +99,32 @@ def test_drawn_words_follow_their_probabilities():
     assert drawn.count("a") / 2000 == pytest.approx(0.75, abs=0.04)
 
 
+def test_a_refused_corpus_leaves_nothing_behind():
+    model = NGramModel(2, smoothing=MaximumLikelihood())
+    for empty in ([[], [], []], []):
+        with pytest.raises(ValueError, match="no token"):
+            model.fit(empty)
+    assert model.fit([["x"]]).score("</s>", ["<s>"]) == 0.0
+
+
+def test_unknown_words_can_be_left_out_of_the_average():
+    model = NGramModel(2).fit(TEXT)
+    text = [["the", "zebra", "sat"]]
+    logs = model.full_scores(text).log_probability
+    assert model.entropy(text, base=math.e, unknown=False) == pytest.approx(-logs[[0, 2, 3]].mean())
+    assert model.entropy(text, base=math.e) == pytest.approx(-logs.mean())
+
+
+def test_with_two_boundaries_on_the_left_only_words_and_the_end_are_scored():
+    model = NGramModel(3, padding=Padding(2, 1, predict_start=True)).fit(TEXT)
+    assert len(model.full_scores([["the", "cat"], []]).log_probability) == 3 + 1
+
+
+def test_the_beginning_of_a_sentence_is_never_written_in_the_middle():
+    model = NGramModel(3, padding=Padding(2, 2, predict_start=True), smoothing=AddK(5.0)).fit(TEXT)
+    assert all("<s>" not in model.generate(seed=s) for s in range(30))
+
+
 def test_padding_is_explicit():
     assert pad(["a"], left=2, right=1) == ["<s>", "<s>", "a", "</s>"]
     by_hand = NGramModel(2, padding=Padding(0, 0)).fit([pad(s) for s in TEXT])
@@ -145,7 +171,24 @@ def test_an_empty_corpus_is_refused(text):
         (lambda m: m.fit([["the", 5]]), "a token must be a string, got 5"),
         (lambda m: m.entropy(TEXT, base=1), "base of a logarithm"),
         (lambda m: NGramModel(2).score("a"), "not learned anything yet"),
-        (lambda m: Vocabulary(["a"], min_count=0), "min_count must be at least 1"),
+        (lambda m: Vocabulary(["a"], min_count=0), "min_count must be a whole number of at least 1"),
+        (lambda m: Vocabulary("the cat"), "a vocabulary is made of words"),
+        (lambda m: Vocabulary([1, 2]), "a token must be a string, got 1"),
+        (lambda m: NGramModel(2, min_count=0), "min_count must be a whole number"),
+        (lambda m: NGramModel(2, min_count="2"), "min_count must be a whole number"),
+        (lambda m: NGramModel(2, smoothing=AddK), "smoothing must be a method such as"),
+        (lambda m: NGramModel(2, smoothing="kn"), "smoothing must be a method such as"),
+        (lambda m: NGramModel(2, vocabulary=["a"]), "use Vocabulary"),
+        (lambda m: m.fit(None), "a text must be a list of sentences, got None"),
+        (lambda m: m.fit([None]), "a sentence must be a list of tokens, got None"),
+        (lambda m: m.score("a", [None, "the"]), "a token must be a string, got None"),
+        (lambda m: m.entropy(TEXT, base="e"), "base of a logarithm"),
+        (lambda m: m.entropy(TEXT, base=math.nan), "base of a logarithm"),
+        (lambda m: NGramModel(1, padding=Padding(0, 0)).fit(TEXT).perplexity([[]]), "no token to judge"),
+        (
+            lambda m: NGramModel(1, padding=Padding(0, 0)).fit(TEXT).perplexity([["zebra"]], unknown=False),
+            "no token to judge",
+        ),
         (lambda m: Padding(left=2), "left must be 0 to 1"),
     ],
 )
