@@ -162,13 +162,18 @@ def _install(lacking: list[str]) -> None:
     importlib.invalidate_caches()
 
 
+def _public(version: str) -> str:
+    return version.lower().removeprefix("v").partition("+")[0]
+
+
 def _tell_when_stale() -> None:
     """Print which loaded packages are no longer the installed ones: the kernel must be restarted to see those."""
     stale = []
     for name in (parse(text).name for text in requirements()[CORE]):
         # Not getattr: click computes the attribute, with a warning that the learner would see.
         loaded = getattr(sys.modules.get(MODULES.get(name, name)), "__dict__", {}).get("__version__")
-        if loaded and installed(name) and loaded != installed(name):
+        # pooch writes v1.9.0 where its metadata say 1.9.0, and torch 2.13.0+cpu.
+        if loaded and installed(name) and _public(loaded) != _public(installed(name)):
             stale.append(f"{name} {loaded} is loaded, {installed(name)} is installed")
     if stale:
         print(f"Restart the kernel before going on: {'; '.join(stale)}.")

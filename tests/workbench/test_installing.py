@@ -127,3 +127,12 @@ def test_a_loaded_version_that_is_no_longer_the_installed_one_asks_for_a_restart
 def test_a_checkout_is_left_to_its_owner(declared):
     declared.setattr(installing, "installed", {}.get)
     installing.complete()
+
+
+def test_another_spelling_of_the_same_version_asks_for_nothing(declared, capsys, monkeypatch):
+    for loaded, there in (("v1.9.0", "1.9.0"), ("2.13.0+cpu", "2.13.0")):
+        monkeypatch.setattr(installing, "installed", lambda name, there=there: there)
+        monkeypatch.setitem(sys.modules, "click", SimpleNamespace(__version__=loaded))
+        monkeypatch.setattr(installing, "requirements", lambda: {"core": ["click>=7"]})
+        installing._tell_when_stale()
+    assert capsys.readouterr().out == ""
