@@ -66,20 +66,17 @@ def draw_agreement(ours: np.ndarray, theirs: np.ndarray, name: str, ax: Axes | N
 def draw_vocabulary_trap(
     min_count: Sequence[int], perplexity: Sequence[float], known: Sequence[float], ax: Axes | None = None
 ) -> Axes:
-    """What happens to perplexity, and to the words known, when rare words become one symbol."""
+    """Perplexity against the least count of a word; below each count the share of words that are still known."""
     ax = axes(ax, height=3.2)
-    ax.plot(min_count, perplexity, label="perplexity", **series(0))
-    ax.plot(min_count, 100 * np.asarray(known), label="words known (%)", **series(1))
-    ax.set(
-        xscale="log", yscale="log", xlabel="least count to stay a word", title="The less it knows, the better it looks"
-    )
-    ax.set_xticks(list(min_count), [str(n) for n in min_count])
-    ax.minorticks_off()
-    ax.legend()
+    place = range(len(min_count))
+    ax.plot(place, perplexity, color=OURS, linestyle="-", marker="o")
+    ax.set_xticks(place, [f"{least:,.0f}\n{share:.0%} known" for least, share in zip(min_count, known, strict=True)])
+    ax.set(yscale="log", ylabel="perplexity", title="The less it knows, the better it looks")
+    ax.set_xlabel("least count to stay a word, and share of the words of new text that are known")
     describe(
         ax,
         f"with a least count of {min_count[0]}: perplexity {perplexity[0]:.0f}, {known[0]:.0%} of words known; "
-        f"with {min_count[-1]}: perplexity {perplexity[-1]:.1f}, {known[-1]:.0%} known",
+        f"with {min_count[-1]:,}: perplexity {perplexity[-1]:.1f}, {known[-1]:.0%} known",
     )
     return ax
 
