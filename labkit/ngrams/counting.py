@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, Integer, Num, Shaped
 from labkit.ngrams.vocabulary import BOS_ID, EOS_ID, Text, Token, Vocabulary, check_token, checked
 
 NEWLINE = "\ue000"  # stands for a line break while a text is split; a private-use character
+CHUNK = 2**17  # places that are sorted at a time
 PIECE = 2**20  # characters of a text that are split at a time
 RADIX = 2**16  # NumPy sorts 16-bit integers by radix, several times as fast as wider ones
 
@@ -227,17 +228,34 @@ def _mark_ends(
 
 
 def _sort_places(words: Integer[np.ndarray, " places"], *, order: int) -> Integer[np.ndarray, " sorted"]:
-    """The places of a text sorted by the `order` words that begin there: one stable radix sort for each word."""
+    """The places of a text sorted by the `order` words that begin there: one stable radix sort for each word.
+
+    First all places by their first word; then the others, last word first, for a chunk of places at a time. A chunk
+    fits the processor's cache, and its memory is used again for the next one.
+    """
     low = words if words.dtype == np.uint16 else np.minimum(words, RADIX - 1).astype(np.uint16)
-    places = np.arange(len(words) - order)
-    for k in reversed(range(order)):
-        keys = _taken(low[k:], places)
-        turn = np.argsort(keys, kind="stable")
-        if low is not words:  # the words beyond 16 bits are rare: they stand at the end, still to be told apart
-            rare = turn[np.count_nonzero(keys < RADIX - 1) :]
-            rare[:] = rare[np.argsort(words[k:][places[rare]], kind="stable")]
-        places = _taken(places, turn)
+    places = _turned(np.arange(len(words) - order), words, low)
+    first = _taken(words, places)
+    edges = np.flatnonzero(first[1:] != first[:-1]) + 1
+    cuts = np.unique(edges[np.searchsorted(edges[:-1], np.arange(CHUNK, len(places), CHUNK))]) if len(edges) else edges
+    for part in np.split(places, cuts):
+        chunk = part
+        for k in (*reversed(range(1, order)), 0):
+            chunk = _turned(chunk, words[k:], low[k:])
+        part[:] = chunk
     return places
+
+
+def _turned(
+    places: Integer[np.ndarray, " n"], words: Integer[np.ndarray, " places"], low: Integer[np.ndarray, " places"]
+) -> Integer[np.ndarray, " n"]:
+    """The places in the order of the words there, equal words as they were; `low` are the words cut to 16 bits."""
+    keys = _taken(low, places)
+    turn = np.argsort(keys, kind="stable")
+    if low.dtype != words.dtype:  # words beyond 16 bits are rare: they stand at the end, still to be told apart
+        rare = turn[np.count_nonzero(keys < RADIX - 1) :]
+        rare[:] = rare[np.argsort(words[places[rare]], kind="stable")]
+    return _taken(places, turn)
 
 
 def _taken(values: Integer[np.ndarray, " places"], places: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:

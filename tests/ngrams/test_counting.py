@@ -85,14 +85,25 @@ def test_sums_over_a_context_are_those_of_its_ngrams(sentences):
     assert np.array_equal(level.spread(level.sum(level.count)), expected[level.context])
 
 
-def test_a_vocabulary_beyond_sixteen_bits_is_sorted_like_any_other(monkeypatch):
-    text = [list("abcdefgabcdgfedcba"), list("gfedcbaabc")]
+@pytest.mark.parametrize(("name", "value"), [("RADIX", 6), ("CHUNK", 3), ("CHUNK", 1)])
+def test_rare_words_and_small_chunks_are_sorted_like_all_others(monkeypatch, name, value):
+    text = [list("abcdefgabcdgfedcba"), list("gfedcbaabc"), list("aaaaa")]
     expected, _ = levels_of(text, 4)
-    monkeypatch.setattr(counting, "RADIX", 6)  # most words are now "rare"
+    monkeypatch.setattr(counting, name, value)  # with RADIX 6 most words are "rare"
     found, _ = levels_of(text, 4)
     for a, b in zip(expected, found, strict=True):
-        for name in ("context", "word", "suffix", "count", "adjusted", "start"):
-            assert np.array_equal(getattr(a, name), getattr(b, name))
+        for field in ("context", "word", "suffix", "count", "adjusted", "start"):
+            assert np.array_equal(getattr(a, field), getattr(b, field))
+
+
+def test_a_text_that_is_split_in_pieces_is_the_same_text(monkeypatch):
+    text = "a b c\n\nd e\na a a a\nb\n" * 3
+    whole, pieces = Encoder(), Encoder()
+    whole.add_lines(text)
+    monkeypatch.setattr(counting, "PIECE", 4)
+    pieces.add_lines(text)
+    for a, b in zip(whole.text(), pieces.text(), strict=True):
+        assert np.array_equal(a, b)
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "bb", "c."]), max_size=5), min_size=1, max_size=6).filter(any))
