@@ -190,6 +190,7 @@ def count_ngrams(
     words = _mark_ends(tokens, lengths, order=order, vocabulary_size=vocabulary_size)
     places = _sort_places(words, order=order)
     begins = np.cumsum(lengths + 1) - lengths - 1
+    begins = begins[:0] if predict_start else begins[words[begins] != BOS_ID + 1]  # those without <s> in front
     levels = [_unigrams(tokens, vocabulary_size, predict_start=predict_start)]
     column = _taken(words, places)
     context, lower = column, words  # the number of the lower n-gram plus one: in sorted order, and in text order
@@ -202,8 +203,8 @@ def count_ngrams(
         first, count = _runs(new, valid)
         before, word, after = (_numbers(a) for a in (context[first], column[first], lower[1:][places[first]]))
         levels.append(_next_level(levels[-1], before, word, after, count))
-        opening = None if predict_start else _numbers(lower[begins])
-        levels[-2] = replace(levels[-2], adjusted=_continuations(*levels[-2:], opening))
+        opening = _numbers(lower[begins])
+        levels[-2] = replace(levels[-2], adjusted=_continuations(*levels[-2:], opening, predict_start=predict_start))
         if n < order:
             context = np.cumsum(new & valid, dtype=np.int32)
             lower = np.zeros(len(words), dtype=np.int32) if n == 2 else lower
@@ -300,16 +301,14 @@ def _next_level(
 
 
 def _continuations(
-    lower: Level, upper: Level, opening: Int[np.ndarray, " sentences"] | None
+    lower: Level, upper: Level, opening: Int[np.ndarray, " sentences"], *, predict_start: bool
 ) -> Int[np.ndarray, " ngrams"]:
     """In front of each n-gram of a level: how many different words? (Its Kneser-Ney count.)
 
-    `opening` are the n-grams that sentences begin with: the edge of the text counts as one word more in front of
-    them. Nothing ever stands in front of `<s>`, so n-grams that begin with it keep their plain count.
+    `opening` are the n-grams that a sentence without `<s>` begins with: the edge of the text counts as one word more in
+    front of them. Nothing ever stands in front of `<s>`, so n-grams that begin with it keep their plain count.
     Source: Heafield et al. (2013), Scalable Modified Kneser-Ney Language Model Estimation, section 3.
     """
     adjusted = np.bincount(upper.suffix, minlength=len(lower)).astype(np.int32)
-    if opening is None:  # <s> is a word like any other
-        return adjusted
     adjusted[np.unique(opening[opening >= 0])] += 1
-    return np.where(lower.initial, lower.count, adjusted)
+    return adjusted if predict_start else np.where(lower.initial, lower.count, adjusted)
