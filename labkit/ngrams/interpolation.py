@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from labkit.ngrams.counting import pad_numbers
+from labkit.ngrams.encoding import pad_numbers
 from labkit.ngrams.model import NGramModel
 from labkit.ngrams.smoothing import MaximumLikelihood
 from labkit.ngrams.tables import Tables, depths

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from labkit.ngrams.counting import Encoder, Level, count_ngrams, pad_numbers
+from labkit.ngrams.counting import Level, count_ngrams
+from labkit.ngrams.encoding import Encoder, pad_numbers
 from labkit.ngrams.smoothing import ModifiedKneserNey, Smoothing
 from labkit.ngrams.tables import Scores, Tables
 from labkit.ngrams.vocabulary import (

@@ -42,11 +42,12 @@ class Vocabulary:
         counts = counts if isinstance(counts, Mapping) else Counter(counts)
         self.min_count = min_count
         self.counts = dict(counts)
-        for token in self.counts:
-            check_token(token)
-        known = (word for word, n in self.counts.items() if n >= min_count and word not in SPECIAL)
-        self.tokens: list[str] = [*SPECIAL, *known]
-        self.index: dict[str, int] = {token: i for i, token in enumerate(self.tokens)}
+        if set(map(type, self.counts)) - {str}:
+            for token in self.counts:
+                check_token(token)
+        words = [word for word, n in self.counts.items() if n >= min_count]
+        self.tokens: list[str] = [*SPECIAL, *(w for w in words if w not in SPECIAL)]
+        self.index: dict[str, int] = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.ngrams import counting
-from labkit.ngrams.counting import Encoder, count_ngrams, pad_numbers
+from labkit.ngrams import counting, encoding
+from labkit.ngrams.counting import count_ngrams
+from labkit.ngrams.encoding import Encoder, pad_numbers
 from labkit.ngrams.vocabulary import BOS_ID, EOS_ID
 
 SENTENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=8), min_size=1, max_size=8).filter(any)
@@ -100,7 +101,7 @@ def test_a_text_that_is_split_in_pieces_is_the_same_text(monkeypatch):
     text = "a b c\n\nd e\na a a a\nb\n" * 3
     whole, pieces = Encoder(), Encoder()
     whole.add_lines(text)
-    monkeypatch.setattr(counting, "PIECE", 4)
+    monkeypatch.setattr(encoding, "PIECE", 4)
     pieces.add_lines(text)
     for a, b in zip(whole.text(), pieces.text(), strict=True):
         assert np.array_equal(a, b)
