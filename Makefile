@@ -44,10 +44,19 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) _runs _screenshots .pytest_cache .ruff_cache .hypothesis
 
+# Naming an interpreter that is not the environment's makes the environment anew.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null),$(shell $(BIN)/python -c 'import sys; print(sys.version_info[:2])' 2>/dev/null))
+.PHONY: $(READY)
+REMAKE := rm -rf $(VENV)
+endif
+endif
+
 # An environment left by another interpreter or moved from elsewhere does not start: it is made anew.
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 to 3.14, or name one, as in make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but the course needs Python 3.11 to 3.14: make PYTHON=python3.12, say"; exit 1; }
+	@$(REMAKE)
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	@$(INSTALL) '.[dev]' 2>$(VENV)/install.log \

@@ -1,5 +1,6 @@
 """The n-gram model: fit on sentences, score a word, a text, or write a new one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +190,8 @@ class NGramModel:
                 f"a context must be a list of tokens, got the string {context!r}: use context.split(), "
                 "or list(context) for a model of characters"
             )
+        if context is not None and not isinstance(context, Iterable):
+            raise ValueError(f"a context must be a list of tokens, got {context!r}")
         known = [] if context is None else list(context)
         for token in known:
             check_token(token)

@@ -95,7 +95,7 @@ def run(
     Examples:
       labkit run                         the whole course, small
       labkit run 02 --scale laptop       one notebook with better numbers
-      labkit run 01 02 03 --jobs 3       three at a time
+      labkit run 00 02 --jobs 2          two at a time
       labkit run 02 --html --out report  a page to hand in
     """
     from labkit.workbench import notebooks as course

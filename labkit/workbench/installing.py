@@ -10,7 +10,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from labkit.workbench.notebooks import DISTRIBUTION
+from labkit.workbench.notebooks import DISTRIBUTION, repository
 
 CORE = "core"
 # Only names that differ; everywhere else the module is called like its distribution.
@@ -66,8 +66,11 @@ def extra_for(module: str) -> str | None:
 
 
 def command(extra: str = CORE) -> str:
-    """Give the command that installs the course with an extra."""
-    return f"pip install '{DISTRIBUTION}'" if extra == CORE else f"pip install '{DISTRIBUTION}[{extra}]'"
+    """Give the command that installs the course with an extra: from the checkout in use, or from its repository."""
+    wanted = "" if extra == CORE else f"[{extra}]"
+    if (Path(__file__).parents[2] / "pyproject.toml").is_file():
+        return f"pip install -e '.{wanted}'"
+    return f"pip install '{DISTRIBUTION}{wanted} @ git+{repository()}'"
 
 
 @cache

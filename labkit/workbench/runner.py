@@ -109,11 +109,13 @@ class Task:
     def execute(self, watch: Any, progress: Progress) -> NotebookRun:
         """Run it to its end, whatever that is."""
         begun = time.perf_counter()
+        stored = 0
         try:
+            self.target.unlink(missing_ok=True)  # an older copy must not pass for this run's
             nb = notebooks.read(self.path)
             progress.start(self.name, len(notebooks.code_cells(nb)))
+            stored = len(notebooks.claims_in(nb))
             changed = changed_parameters(nb, self.parameters)
-            self.target.unlink(missing_ok=True)  # an older copy must not pass for this run's
             watch.on_cell = lambda number, cell_id: progress.at(self.name, number, cell_id)
             self._execute(watch, changed)
             failure = None
@@ -121,7 +123,7 @@ class Task:
             if os.environ.get("LABKIT_DEBUG") == "1":
                 raise
             failure = explain(error, watch, self.timeout)
-        return self._result(watch, time.perf_counter() - begun, failure)
+        return self._result(watch, time.perf_counter() - begun, failure, stored)
 
     def _execute(self, watch: Any, changed: Mapping[str, Any]) -> None:
         from labkit.workbench import engine
@@ -130,12 +132,11 @@ class Task:
             raise Stopped
         engine.execute(self.path, self.target, parameters=changed, timeout=self.timeout, watch=watch)
 
-    def _result(self, watch: Any, seconds: float, failure: Failure | None) -> NotebookRun:
+    def _result(self, watch: Any, seconds: float, failure: Failure | None, stored: int) -> NotebookRun:
         result = NotebookRun(self.name, self.path, seconds, watch.peak_bytes, failure=failure)
         if not self.target.is_file():
             return result
         claims = tuple(notebooks.claims_in(notebooks.read(self.target)))
-        stored = len(notebooks.claims_in(notebooks.read(self.path)))
         expected = max(len(claims), stored) if failure else len(claims)
         result = replace(result, executed=self.target, claims=claims, claims_expected=expected)
         return replace(result, report=_report(self.target)) if self.html else result

@@ -7,6 +7,7 @@ import random
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from numbers import Integral
 from typing import Any
 
 import matplotlib
@@ -48,7 +49,7 @@ class Lab:
         return next(offered[name] for name in reversed(smaller) if offered[name] is not _NOT_GIVEN)
 
 
-def start(scale: str = "ci", seed: int = 0, torch: bool = False) -> Lab:
+def start(scale: str = "ci", seed: int | Any = 0, torch: bool = False) -> Lab:
     """Begin a notebook: seed what is random, set the look of figures, and print one line that says where it runs.
 
     `torch=True` seeds torch as well and finds its device; torch is also seeded when it is already imported.
@@ -58,7 +59,7 @@ def start(scale: str = "ci", seed: int = 0, torch: bool = False) -> Lab:
     """
     if scale not in SCALES:
         raise ValueError(unknown("scale", scale, SCALES))
-    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"the seed is {seed!r}; it must be a whole number from 0 to 4294967295, as in seed=0")
     installing.complete()  # a fresh Colab lacks what its own packages do not bring
     lab = Lab(scale=scale, seed=int(seed), where=_where())

@@ -264,7 +264,7 @@ def test_lab_opens_the_start_page_without_news_and_passes_the_rest_on(folder, mo
 def test_lab_without_jupyterlab_says_how_to_get_it(folder, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = labkit("lab")
-    assert (result.exit_code, "pip install 'llm-labkit[lab]'" in result.stderr) == (1, True)
+    assert (result.exit_code, "pip install -e '.[lab]'" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("missing", 1)])

@@ -47,7 +47,7 @@ def test_a_missing_package_comes_with_the_extra_that_brings_it(machine):
     assert (lacking.state, lacking.value, lacking.advice) == (
         "missing",
         "not installed",
-        "pip install 'llm-labkit[text]'",
+        "pip install -e '.[text]'",
     )
     assert doctor.healthy(doctor.examine())  # only the core decides
 
@@ -84,7 +84,7 @@ def test_a_missing_torch_and_a_broken_one_are_findings_and_no_crash(machine):
     assert (missing.state, missing.value, missing.advice) == (
         "missing",
         "torch not installed",
-        "pip install 'llm-labkit[torch]'",
+        "pip install -e '.[torch]'",
     )
 
 
@@ -99,9 +99,11 @@ def test_without_notebooks_the_way_to_get_them_is_named(machine, tmp_path):
     assert f"git clone {notebooks.repository()}" in find("notebooks").advice
 
 
-def test_every_corpus_is_listed_and_one_not_fetched_says_how(machine):
+def test_every_corpus_is_listed_and_one_not_fetched_says_how(machine, tmp_path):
     from labkit import corpora
+    from labkit.corpora import cache
 
+    machine.setattr(cache, "_spare_folder", lambda: tmp_path / "nothing here")
     listed = {each.name: each for each in doctor.examine() if each.group == "corpora"}
     assert set(corpora.names()) < set(listed)
     assert "empty" in listed["cache folder"].value

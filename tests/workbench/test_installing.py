@@ -136,3 +136,11 @@ def test_another_spelling_of_the_same_version_asks_for_nothing(declared, capsys,
         monkeypatch.setattr(installing, "requirements", lambda: {"core": ["click>=7"]})
         installing._tell_when_stale()
     assert capsys.readouterr().out == ""
+
+
+def test_without_a_checkout_the_repository_is_named_and_never_a_bare_name_of_an_index(monkeypatch, tmp_path):
+    assert installing.command("lab") == "pip install -e '.[lab]'"
+    monkeypatch.setattr(installing, "__file__", str(tmp_path / "labkit" / "workbench" / "installing.py"))
+    monkeypatch.setattr(installing, "repository", lambda: "https://example.org/course")
+    assert installing.command("lab") == "pip install 'llm-labkit[lab] @ git+https://example.org/course'"
+    assert installing.command() == "pip install 'llm-labkit @ git+https://example.org/course'"

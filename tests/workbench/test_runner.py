@@ -203,10 +203,18 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(tmp_path, monkeypatc
 
 def test_without_papermill_the_message_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "NEEDED", ("a_runner_that_is_missing",))
-    with pytest.raises(
-        RuntimeError, match=r"a_runner_that_is_missing is not installed.*pip install 'llm-labkit\[lab\]'"
-    ):
+    with pytest.raises(RuntimeError, match=r"a_runner_that_is_missing is not installed.*pip install -e '\.\[lab\]'"):
         runner.run([write(tmp_path / "a.ipynb", "1")])
+
+
+def test_the_copy_of_an_earlier_run_never_stands_for_a_run_that_did_not_start(tmp_path):
+    paths = [write(tmp_path / "a.ipynb", "1"), write(tmp_path / "b.ipynb", "2")]
+    assert all(run.failure is None for run in runner.run(paths, out=tmp_path / "out"))
+    paths[0].write_text("{bad")
+    damaged, fine = runner.run(paths, out=tmp_path / "out")
+    assert fine.failure is None
+    assert damaged.failure is not None
+    assert (damaged.executed, damaged.claims) == (None, ())
 
 
 def test_two_notebooks_of_one_name_keep_two_copies(tmp_path):
@@ -247,12 +255,14 @@ def test_the_failing_line_is_read_from_new_and_old_tracebacks(traceback, line):
 
 def test_an_import_that_an_extra_brings_says_which(monkeypatch):
     error = SimpleNamespace(ename="ModuleNotFoundError", evalue="No module named 'gensim.corpora'")
-    assert failures._how_to_get(error) == "; get it with pip install 'llm-labkit[text]'"
+    assert failures._how_to_get(error) == "; get it with pip install -e '.[text]'"
 
 
 INTERRUPTED = """
+import signal
 import sys
 from labkit.workbench import report, runner
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with Ctrl-C ignored
 runs = runner.run(sys.argv[1:], jobs=2, out="out")
 print(report.runs_table(runs))
 """
@@ -276,7 +286,10 @@ def test_an_interrupt_ends_every_kernel_and_keeps_what_there_is(tmp_path, number
         family = psutil.Process(process.pid).children(recursive=True)
         names = [each.name() for each in family]
         process.send_signal(number)
-        printed = process.communicate(timeout=60)[0]
+        try:
+            printed = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()  # has no effect on one that ended
     assert re.search(r"good .* ok", printed)
     assert re.search(r"hang .* interrupted", printed)
     assert re.search(r"never .* interrupted", printed)

@@ -53,7 +53,7 @@ def test_an_unknown_scale_is_answered_with_the_nearest_right_one(scale, near):
         start(scale)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32, True])
+@pytest.mark.parametrize("seed", [-1, 2**32, True, "x", 1.5, None])
 def test_a_seed_that_numpy_cannot_take_is_refused(seed):
     with pytest.raises(ValueError, match="whole number from 0"):
         start("ci", seed)
