@@ -53,8 +53,7 @@ class Encoder:
         words = np.concatenate(parts)
         ends = np.flatnonzero(words == self.index[NEWLINE])
         if len(ends) == len(words):
-            for token in list(islice(self.index, known, None)):
-                del self.index[token]
+            self._forget(known)
         self._append(np.delete(words, ends), np.diff(ends, prepend=-1) - 1)
 
     def _append(self, words: Int[np.ndarray, " words"], lengths: Int[np.ndarray, " sentences"]) -> None:
@@ -71,12 +70,15 @@ class Encoder:
             for token in islice(self.index, known, None):
                 check_token(token)
         except (TypeError, ValueError) as error:
-            for token in list(islice(self.index, known, None)):
-                del self.index[token]
+            self._forget(known)
             if isinstance(error, TypeError):
                 raise ValueError(f"a token must be a string, got one that is not ({error}): use str(token)") from error
             raise
         return words
+
+    def _forget(self, known: int) -> None:
+        for token in list(islice(self.index, known, None)):
+            del self.index[token]
 
     def text(self) -> tuple[Int[np.ndarray, " words"], Int[np.ndarray, " sentences"]]:
         """All words as numbers in order of first appearance, and the length of every sentence."""

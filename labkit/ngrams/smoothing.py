@@ -27,7 +27,6 @@ class Smoothing:
     """What all methods share. Subclasses are values: two with equal parameters are equal."""
 
     normalised: ClassVar[bool] = True  # do the probabilities after a context add up to one?
-    continuation: ClassVar[bool] = False  # do lower orders use Kneser-Ney counts?
     to_uniform: ClassVar[bool] = False  # do unseen words share the rest equally, whatever the shorter context says?
 
     @property
@@ -127,8 +126,6 @@ class KneserNey(AbsoluteDiscounting):
     Source: Kneser & Ney (1995), interpolated as in Chen & Goodman (1998), section 2.7.
     """
 
-    continuation: ClassVar[bool] = True
-
     def estimate(self, level: Level, lower: Float[np.ndarray, " ngrams"]) -> Estimate:
         """Absolute discounting of the adjusted counts."""
         return _discounted(level, lower, level.adjusted, self._discounts(level))
@@ -143,7 +140,6 @@ class ModifiedKneserNey(Smoothing):
     """
 
     fallback: tuple[float, float, float] = (0.5, 1.0, 1.5)
-    continuation: ClassVar[bool] = True
 
     def __post_init__(self):
         good = len(self.fallback) == 3 and all(0 <= d <= k for k, d in enumerate(self.fallback, start=1))

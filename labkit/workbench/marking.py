@@ -16,7 +16,6 @@ from labkit.workbench.display import brief
 from labkit.workbench.holes import holds_ellipsis, is_hole, stumbled_over_hole
 
 MOST_ITEMS = 10_000  # taken from a generator, which may be endless
-STATUSES = ("not started", "correct", "wrong", "error")
 
 
 @dataclass(frozen=True)
