@@ -35,6 +35,7 @@ LEAST_DISK = 2e9  # bytes: PyTorch, the corpora and what a few runs leave
 WHAT_EXTRAS_ARE_FOR = {
     "extra text": "real English text",
     "extra torch": "neural networks",
+    "extra models": "real pretrained weights",
     "extra lab": "JupyterLab, labkit run and labkit save",
     "extra proof": "proofs against KenLM",
     "extra test": "make test",
