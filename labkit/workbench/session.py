@@ -62,6 +62,9 @@ def start(scale: str = "ci", seed: int | Any = 0, torch: bool = False) -> Lab:
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"the seed is {seed!r}; it must be a whole number from 0 to 4294967295, as in seed=0")
     installing.complete()  # a fresh Colab lacks what its own packages do not bring
+    # Before torch is imported: OpenMP threads that wait asleep. Spinning ones made a small training run twenty times
+    # slower on two cores that had other work; asleep they cost nothing that could be measured.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     lab = Lab(scale=scale, seed=int(seed), where=_where())
     seed_everything(lab.seed, torch=torch)
     matplotlib.rcParams.update(style.theme())
