@@ -1,8 +1,9 @@
-"""Text and labelled data by name, each with its licence, source and sha256.
+"""Text, labelled data and pretrained models by name, each with its licence, source and sha256.
 
     wiki = labkit.corpora.load("wikipedia")     # prints one line: size, licence, source
     train, held_out = wiki.split()
     sentences = train.sentences()
+    weights = labkit.corpora.model_file("minilm")   # a path; "smollm2" is the other one
 
 A corpus that cannot be had (no network, a package missing) is replaced by its named fallback, and a line says so.
 """
@@ -11,12 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from labkit.corpora.cache import CorpusUnavailable, cache_folder
-from labkit.corpora.catalogue import Check, Entry, catalogue, describe, names, refusal, verify
+from labkit.corpora.catalogue import Check, Entry, catalogue, describe, model_catalogue, names, refusal, verify
 from labkit.corpora.chinese import read_sanguo, sanguo_entities, tag_entities
 from labkit.corpora.docstrings import read_docstrings
 from labkit.corpora.english import Titled, read_tinyshakespeare, read_wikipedia
 from labkit.corpora.grammar import Grammar
 from labkit.corpora.grammars import CHINESE, ENGLISH
+from labkit.corpora.models import ModelFiles, model_file, read_model
 from labkit.corpora.text import Corpus, Loaded, sentences_of, tokenize
 
 if TYPE_CHECKING:
@@ -32,12 +34,15 @@ __all__ = [
     "Entry",
     "Grammar",
     "Loaded",
+    "ModelFiles",
     "cache_folder",
     "catalogue",
     "describe",
     "fetch",
     "load",
     "load_digits",
+    "model_catalogue",
+    "model_file",
     "names",
     "sanguo_entities",
     "sentences_of",
@@ -63,9 +68,12 @@ def load(name: str = "wikipedia", *, quiet: bool = False, fallback: bool = True)
     The result is a Corpus, for "digits" a Digits. When the text cannot be had, the fallback of its entry is loaded and
     a line says so even if `quiet`; the corpus keeps the name asked for in `name` and tells what it is in `used`.
 
-    Raises: ValueError for an unknown name. CorpusUnavailable with `fallback=False`, or when there is no fallback.
+    Raises: ValueError for an unknown name or that of a model. CorpusUnavailable with `fallback=False`, or when there
+    is no fallback.
     """
     entry = describe(name)
+    if entry in model_catalogue():
+        raise ValueError(f"{name} is a model, not a text: model_file({name!r}) returns the path of its weights")
     try:
         found = _make(entry)
     except CorpusUnavailable as reason:
@@ -79,10 +87,12 @@ def load(name: str = "wikipedia", *, quiet: bool = False, fallback: bool = True)
 
 
 def fetch(name: str) -> Loaded:
-    """Return a corpus after making sure that the cache holds it, without fallback and without printing.
+    """Return a corpus or model after making sure that the cache holds it, without fallback and without printing.
 
     Raises: ValueError for an unknown name; CorpusUnavailable when it cannot be had.
     """
+    if describe(name) in model_catalogue():
+        return read_model(name)
     return load(name, quiet=True, fallback=False)
 
 

@@ -9,10 +9,11 @@ import getpass
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ except ImportError:  # Windows
     import msvcrt
 
 PATIENCE = 900.0  # seconds to wait for another process before doing the work again
+LEFT_OVER = 3600.0  # seconds after which half-made files of a process that died are thrown away
 
 
 class CorpusUnavailable(RuntimeError):
@@ -87,10 +89,69 @@ def read_or_make(filename: str, make: Callable[[], bytes], *, sha256: str | None
     return content
 
 
+def folder_or_make(name: str, sha256: Mapping[str, str], make: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache with checked files, calling `make(scratch)` when one is missing or damaged.
+
+    This is for files that are too large for `read_or_make` or that other libraries open by path. `sha256` names the
+    files and what each must be; `make` writes them into an empty folder, and only what is checked leaves it, file by
+    file, so that no reader ever sees half of one.
+
+    Raises: CorpusUnavailable when `make` does, or when a file that it wrote is not what `sha256` says.
+    """
+    for folder in cache_folders():
+        if not _not_good(folder / name, sha256):
+            return folder / name
+    target = _writable_folder() / name
+    with _one_process_at_a_time(target):
+        wanted = _not_good(target, sha256)
+        if "damaged" in wanted.values():
+            say(f"{name} in the cache is damaged (a sha256 does not match); making it again")
+        if wanted:
+            with _scratch_folder(target) as scratch:
+                make(scratch)
+                _move(scratch, target, {file: sha256[file] for file in wanted})
+    return target
+
+
 def state_of(path: Path, sha256: str | None = None) -> str:
     """Return "good", "damaged" or "missing" for a file of the cache by reading and hashing it."""
-    content = _checked(path, sha256)
-    return "good" if isinstance(content, bytes) else content
+    if sha256 is None:
+        content = _checked(path, None)
+        return "good" if isinstance(content, bytes) else content
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()  # in small pieces: a model is large
+    except OSError:
+        return "damaged" if path.exists() else "missing"
+    return "good" if found == sha256 else "damaged"
+
+
+def _not_good(folder: Path, sha256: Mapping[str, str]) -> dict[str, str]:
+    """Return the state of each file of a folder that is missing or damaged."""
+    states = {file: state_of(folder / file, digest) for file, digest in sha256.items()}
+    return {file: state for file, state in states.items() if state != "good"}
+
+
+def _move(scratch: Path, target: Path, sha256: Mapping[str, str]) -> None:
+    for file, state in _not_good(scratch, sha256).items():
+        raise CorpusUnavailable(f"{file} arrived {state}: its sha256 is not the one that is known; nothing was kept.")
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sha256:
+        _rename(scratch / file, target / file)
+
+
+@contextmanager
+def _scratch_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside the target, so that moving out of it is one step, and remove it afterwards."""
+    for old in target.parent.glob(f".{target.name}.*.part"):  # of a process that was killed
+        if time.time() - old.stat().st_mtime > LEFT_OVER:
+            shutil.rmtree(old, ignore_errors=True)
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _checked(path: Path, sha256: str | None) -> bytes | str:
@@ -123,16 +184,20 @@ def _replace(target: Path, data: bytes) -> None:
     scratch = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")  # not mkstemp: a shared cache is readable
     try:
         scratch.write_bytes(data)
-        for attempt in range(50):
-            try:
-                os.replace(scratch, target)
-                return
-            except PermissionError:  # Windows refuses while a reader has the target open
-                if attempt == 49:
-                    raise
-                time.sleep(0.1)
+        _rename(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _rename(scratch: Path, target: Path) -> None:
+    for attempt in range(50):
+        try:
+            os.replace(scratch, target)
+            return
+        except PermissionError:  # Windows refuses while a reader has the target open
+            if attempt == 49:
+                raise
+            time.sleep(0.1)
 
 
 def _spare_folder() -> Path:

