@@ -92,11 +92,12 @@ class _Brief(reprlib.Repr):
         return f"a whole number of about {digits:,} digits" if digits > 1000 else super().repr_int(x, level)
 
     def repr1(self, x: Any, level: int) -> str:
-        if hasattr(x, "detach"):
-            x = x.detach().cpu().tolist()
-        elif type(x).__module__ == "numpy" and hasattr(x, "tolist"):
-            inside = self.repr1(x.tolist(), level)
-            return f"array({inside})" if isinstance(x.tolist(), list) else inside
+        if hasattr(x, "detach") and hasattr(x, "numel"):
+            return self.repr_tensor(x)
+        if type(x).__module__ == "numpy" and hasattr(x, "tolist"):
+            corner = x[(slice(self.maxlist + 1),) * x.ndim] if x.ndim else x  # never a million numbers to show twelve
+            found = corner.tolist()
+            return f"array({self.repr1(found, level)})" if isinstance(found, list) else self.repr1(found, level)
         if isinstance(x, float):
             return decimal(x, digits=12)
         if isinstance(x, dict):  # reprlib would sort the keys, but the order of a dict is part of what it says
@@ -105,11 +106,33 @@ class _Brief(reprlib.Repr):
             return x.__name__
         return super().repr1(x, level)
 
+    def repr_tensor(self, x: Any) -> str:
+        """A small tensor as one would type it, of a larger one the shape and the first numbers."""
+        try:
+            flat = x.detach().reshape(-1)[: self.maxlist].cpu().tolist()
+        except (RuntimeError, NotImplementedError):  # sparse, or without values on the meta device
+            return f"tensor of shape {tuple(x.shape)}"
+        if not x.ndim:
+            return self.repr1(flat[0], self.maxlevel)
+        if not flat:
+            return f"empty tensor of shape {tuple(x.shape)}"
+        numbers = [decimal(n) if isinstance(n, float) else repr(n) for n in flat]
+        if x.numel() > self.maxlist:
+            return f"tensor of shape {tuple(x.shape)}: {', '.join(numbers[:4])}, …"
+        return f"tensor({_nested(numbers, tuple(x.shape))})"
+
     def repr_in_order(self, x: dict, level: int) -> str:
         if level <= 0 and x:
             return "{…}"
         shown = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in list(x.items())[: self.maxdict]]
         return "{" + ", ".join(shown + ["…"] * (len(x) > self.maxdict)) + "}"
+
+
+def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
+    if not shape:
+        return texts[0]
+    step = len(texts) // max(1, shape[0])
+    return f"[{', '.join(_nested(texts[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))}]"
 
 
 def brief(value: Any, limit: int = 160) -> str:

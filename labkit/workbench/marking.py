@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from labkit.workbench.answers import common_factor, difference, same_answer
+from labkit.workbench.answers import common_factor, difference, is_tensor, same_answer
 from labkit.workbench.display import brief
 from labkit.workbench.holes import holds_ellipsis, is_hole, stumbled_over_hole
 
@@ -70,9 +70,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """One input: the right outcome, the learner's, and for each known mistake whether it errs and is the learner's."""
+    """One input, the right outcome, the learner's, and for each known mistake whether it errs and is the learner's.
+
+    `numbers` is how many numbers the tensors of the input hold.
+    """
 
     call: str
+    numbers: int
     expected: Outcome
     got: Outcome
     right: bool
@@ -113,6 +117,7 @@ def _try(exercise: Exercise, answer: Any, case: tuple) -> Trial:
     name = getattr(answer, "__name__", type(answer).__name__)
     return Trial(
         call="" if exercise.kind == "value" else f"{name}({', '.join(brief(argument) for argument in case)})",
+        numbers=_tensor_numbers(case),
         expected=expected,
         got=got,
         right=_agree(exercise, got, expected),
@@ -121,13 +126,20 @@ def _try(exercise: Exercise, answer: Any, case: tuple) -> Trial:
     )
 
 
+def _tensor_numbers(value: Any) -> int:
+    if isinstance(value, list | tuple):
+        return sum(_tensor_numbers(item) for item in value)
+    return value.numel() if is_tensor(value) else 0
+
+
 def _function(answer: Any) -> Callable:
     return answer if callable(answer) else lambda: answer
 
 
 def _run(function: Callable, case: tuple) -> Outcome:
+    arguments = copy.deepcopy(case)  # so that an answer that changes its input spoils nothing
     try:
-        value = function(*copy.deepcopy(case))  # a copy, so that an answer that changes its input spoils nothing
+        value = function(*arguments)
         if isinstance(value, Iterator):
             return Outcome([item for _, item in zip(range(MOST_ITEMS), value, strict=False)], lazy=True)
         return Outcome(value)
@@ -168,7 +180,7 @@ def _shows(failed: list[Trial]) -> str:
 
 
 def _simplest(failed: list[Trial]) -> Trial:
-    return min(failed, key=lambda trial: len(trial.call))
+    return min(failed, key=lambda trial: (trial.got.error is not None, trial.numbers, len(trial.call)))
 
 
 def _error(answer: Any, failed: list[Trial]) -> Verdict | None:

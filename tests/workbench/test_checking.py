@@ -522,3 +522,171 @@ def test_a_generator_is_right_where_the_solution_is_one():
     lazy = dataclasses.replace(MEAN, solution=doubled, wrong=())
     assert mark(lazy, lambda numbers: iter([2 * number for number in numbers])).status == "correct"
     assert mark(lazy, lambda numbers: [2 * number for number in numbers]).status == "correct"
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def softened(scores):
+    """Softmax over the last dimension."""
+    return (scores - scores.amax(dim=-1, keepdim=True)).softmax(dim=-1)
+
+
+def tensor_cases(generator):
+    torch = pytest.importorskip("torch")
+    small = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    return [(torch.from_numpy(generator.normal(size=(3, 5))),), (small,)]
+
+
+SOFTMAX = Exercise(
+    id="demo.softmax",
+    notebook="00_demo",
+    statement="Write softmax over the last dimension.",
+    difficulty=1,
+    minutes=3,
+    hints=("Rows add up to one.", "torch.softmax(scores, dim=-1)"),
+    solution=softened,
+    wrong=(
+        WrongAnswer("columns", lambda scores: scores.softmax(dim=0), "Your columns add up to one."),
+        WrongAnswer("all", lambda scores: scores.exp() / scores.exp().sum(), "The whole tensor adds up to one."),
+        WrongAnswer("logarithm", lambda scores: scores.log_softmax(dim=-1), "These are logarithms."),
+    ),
+    cases=tensor_cases,
+)
+
+
+def test_an_exercise_on_tensors_is_proved(torch):
+    one_key = dataclasses.replace(
+        SOFTMAX, cases=lambda generator: [*tensor_cases(generator), (torch.zeros(2, 2).double(),)]
+    )
+    assert prove(one_key) == []
+
+
+def test_tensors_that_want_a_gradient_other_precisions_arrays_and_lists_are_right_answers(torch):
+    for way in (
+        lambda scores: softened(scores.requires_grad_()),
+        lambda scores: softened(scores.float()),
+        lambda scores: softened(scores).numpy(),
+        lambda scores: softened(scores).tolist(),
+        lambda scores: torch.nn.Parameter(softened(scores)),
+    ):
+        assert mark(SOFTMAX, way).status == "correct"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.T, "The shape of the answer is (2, 1), and (1, 2) is expected."),
+        (lambda t: t.bool(), "The answer holds bools, and numbers are expected."),
+        (lambda t: t.bfloat16() + 0.1, "The first difference is at index (0, 0): 0.3"),
+        (lambda t: t + 0 / (t - t), "The answer holds NaN (not a number), first at index (0, 0)"),
+        (lambda t: (t, t), "The answer is 2 arrays or tensors, and one of shape (1, 2) is expected."),
+        (lambda t: t.tolist()[0][0], "The answer is a number, and a tensor is expected."),
+        (lambda t: t.sum(), "The answer is a number, and a tensor is expected."),
+        (lambda t: t.to_sparse(), "a tensor without values"),
+        (lambda t: t.to("meta"), "a tensor without values"),
+        (lambda t: 0.5 * t, "It is half of what is expected."),
+        (lambda t: -t, "The sign is the other way round."),
+        (lambda t: t + 1, "It is off by one every time: +1."),
+    ],
+)
+def test_tensors_that_differ_are_described_in_plain_words(torch, change, words):
+    verdict = mark(SOFTMAX, lambda scores: change(softened(scores)))
+    assert verdict.status == "wrong" and words in verdict.message
+
+
+def test_two_tensors_where_one_is_expected_and_the_reverse_are_said(torch):
+    one, two = torch.zeros(2, 3), torch.ones(3)
+    assert "is one array or tensor of shape (3,), and a tuple of 2 is expected" in difference(two, (one, two))
+    assert "is 2 arrays or tensors, and one of shape (2, 3) is expected" in difference((one, two), one.numpy())
+    assert difference((one, one[0]), (one, two)).startswith("Element 1 of the answer differs. The first difference is")
+    assert difference(torch.arange(9).reshape(3, 3), torch.arange(9).reshape(3, 3).T) == (
+        "The answer is the transpose of what is expected."
+    )
+
+
+@pytest.mark.parametrize(("gap", "right"), [(1e-7, True), (1e-3, False)])
+def test_single_precision_is_judged_by_its_own_digits(torch, gap, right):
+    expected = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    assert same_answer(expected.float() + gap, expected) == right
+    assert not same_answer(expected + gap, expected)
+    assert same_answer(np.float32(0.1), 0.1) and not same_answer(0.1 + gap, 0.1)
+
+
+def test_bools_and_numbers_are_not_the_same_in_tensors_either(torch):
+    mask = torch.tensor([True, False])
+    assert same_answer(mask, [True, False]) and same_answer(mask.numpy(), mask)
+    assert not same_answer(mask.int(), mask) and not same_answer(mask, mask.double())
+    assert not same_answer(~mask, mask) and same_answer(torch.tensor(3), 3.0)
+
+
+def test_the_example_is_the_smallest_tensor_and_long_ones_are_not_spelled(torch):
+    message = mark(SOFTMAX, lambda scores: scores.log_softmax(dim=-1)).message
+    assert "(tensor([[0.0, 1.0]]))` gave tensor([[-1.31326, -0.313262]]); expected tensor([[0.268941" in message
+    large = dataclasses.replace(SOFTMAX, wrong=(), cases=lambda generator: [(torch.zeros(300, 400).double(),)])
+    message = mark(large, lambda scores: scores).message
+    assert "tensor of shape (300, 400): 0.0, 0.0, 0.0, 0.0, …" in message and len(message) < 500
+
+
+def test_a_tensor_worded_in_short_does_not_pass_for_a_small_one(torch):
+    small = torch.full((3, 4), -1.23456, dtype=torch.float64)
+    cases = [(torch.zeros(300, 400).double(),), (small,)]
+    message = mark(dataclasses.replace(SOFTMAX, wrong=(), cases=lambda generator: cases), lambda scores: scores).message
+    assert "<lambda>(tensor([[-1.23456" in message
+
+
+def test_an_example_that_gave_a_value_goes_before_one_that_raised(torch):
+    mixed = dataclasses.replace(
+        SOFTMAX,
+        wrong=(WrongAnswer("square only", lambda scores: scores @ scores, "Not a product."),),
+        cases=lambda generator: [(torch.ones(1, 2).double(),), (torch.ones(2, 2).double(),)],
+    )
+    verdict = mark(mixed, lambda scores: scores @ scores)
+    assert verdict.mistake == "square only" and "gave tensor([[2.0, 2.0], [2.0, 2.0]])" in verdict.message
+
+
+def test_a_hole_among_tensors_is_not_started(torch):
+    def half_done(scores):
+        weights = ...
+        return torch.softmax(weights, dim=-1) @ scores
+
+    def in_a_product(scores):
+        return scores @ ...
+
+    def indexed(scores):
+        return scores[..., 0].no_such_method()
+
+    assert [mark(SOFTMAX, hole).status for hole in (half_done, in_a_product)] == ["not started"] * 2
+    assert mark(SOFTMAX, indexed).status == "error"
+
+
+def test_an_answer_that_changes_its_tensor_spoils_nothing(torch):
+    def in_place(scores):
+        scores -= scores.amax(dim=-1, keepdim=True)
+        return scores.exp_().div_(scores.sum(dim=-1, keepdim=True))
+
+    assert mark(SOFTMAX, in_place).status == "correct"
+
+
+def test_cases_with_modules_are_copied_and_worded_briefly(torch):
+    def doubled(layer, x):
+        return 2 * layer(x)
+
+    def cases(generator):
+        layer = torch.nn.Linear(2, 1).double()
+        layer.load_state_dict({"weight": torch.from_numpy(generator.normal(size=(1, 2))), "bias": torch.ones(1)})
+        return [(layer, torch.from_numpy(generator.normal(size=(1, 2))))]
+
+    wrong = (WrongAnswer("once", lambda layer, x: layer(x), "Twice."), *SOFTMAX.wrong[1:])
+    exercise = dataclasses.replace(SOFTMAX, solution=doubled, wrong=wrong[:1], cases=cases)
+    assert "(Linear(in_features=2, out_features=1, bias=True), tensor([[" in mark(exercise, wrong[0].answer).message
+    assert not [problem for problem in prove(exercise) if "cases" in problem]
+
+
+def test_a_case_that_cannot_be_copied_is_not_taken_for_an_error_of_both(torch):
+    kept = torch.ones(2, requires_grad=True) * 2  # part of a graph, which torch refuses to copy
+    broken = dataclasses.replace(SOFTMAX, wrong=(), cases=lambda generator: [(kept,)])
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        mark(broken, lambda scores: 1 / 0)
