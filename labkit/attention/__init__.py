@@ -16,6 +16,7 @@ from labkit.attention.learned import (
     induction_score,
     induction_task,
     learn,
+    previous_score,
     reverse_score,
     reverse_task,
 )
@@ -40,7 +41,7 @@ from labkit.attention.softmax import (
     softmax_backward,
     softmax_jacobian,
 )
-from labkit.attention.tiled import online_softmax, saved_bytes, tiled_attention
+from labkit.attention.tiled import backward_tiles, forward_tiles, online_softmax, saved_bytes, tiled_attention
 from labkit.attention.values import holds, refuse_not_finite
 
 __all__ = [
@@ -57,11 +58,13 @@ __all__ = [
     "attention",
     "attention_backward",
     "attention_weights",
+    "backward_tiles",
     "causal_mask",
     "copy_task",
     "cross_entropy",
     "cross_entropy_gradient",
     "diagonal_score",
+    "forward_tiles",
     "fused_attention",
     "head_vectors",
     "holds",
@@ -73,6 +76,7 @@ __all__ = [
     "merge_heads",
     "online_softmax",
     "padding_mask",
+    "previous_score",
     "refuse_blind",
     "refuse_not_finite",
     "repeat_heads",
