@@ -1,0 +1,140 @@
+"""Text out of a decoder, one token at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from labkit.attention import holds
+from labkit.transformer.embedding import check_ids
+from labkit.transformer.models import Decoder, EncoderDecoder
+from labkit.transformer.state import refuse_broken
+
+
+@torch.no_grad()
+def generate(
+    model: Decoder,
+    ids: Int[Tensor, "batch prompt"] | Any,
+    tokens: int,
+    *,
+    use_cache: bool = True,
+    temperature: float | int = 0.0,
+    top_k: int | None = None,
+    stop: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "batch length"]:
+    """The prompts with up to `tokens` more tokens each, drawn one after the other.
+
+    Args:
+        ids: prompts of one length.
+        use_cache: keep the keys and values of past tokens; without, every step runs over the whole sequence again.
+        temperature: 0 takes the likeliest token, 1 draws from the model's distribution.
+        top_k: draw among the k likeliest only.
+        stop: a token that ends a sequence; the rest of its row is filled with it.
+        generator: where chance comes from.
+
+    Raises:
+        ValueError: if the sequence would outgrow the context, on an impossible `temperature` or `top_k`, or if the
+            model's logits are no numbers (seen on the CPU only).
+    """
+    _check(model, ids, tokens, temperature, top_k)
+    length = ids.shape[1]
+    cache = model.new_cache(len(ids), length + tokens) if use_cache else None
+    result = torch.cat([ids, ids.new_zeros(len(ids), tokens)], dim=1)
+    seen = 0
+    with evaluating(model):
+        for end in range(length, length + tokens):
+            logits = model.head(model.hidden(result[:, seen:end], cache=cache)[:, -1])
+            result[:, end] = choose(logits, temperature=temperature, top_k=top_k, generator=generator)
+            seen = end if use_cache else 0
+            if stop is not None and _all_stopped(result[:, length : end + 1], stop):
+                return result[:, : end + 1]
+    return result
+
+
+@torch.no_grad()
+def translate(
+    model: EncoderDecoder,
+    source: Int[Tensor, "batch source"],
+    *,
+    start: int,
+    tokens: int,
+    stop: int | None = None,
+    source_mask: Bool[Tensor, "batch source"] | None = None,
+) -> Int[Tensor, "batch length"]:
+    """The likeliest target, token by token, for each source, without the token `start` that it begins from.
+
+    Args:
+        stop: a token that ends a target; the rest of its row is filled with it.
+
+    Raises:
+        ValueError: if the target would outgrow the context, or if the model's logits are no numbers.
+    """
+    if tokens + 1 > model.config.context:
+        raise ValueError(f"start and {tokens} tokens more must fit the context of {model.config.context}")
+    refuse_broken(model)
+    result = source.new_full((len(source), 1), start)
+    with evaluating(model):
+        memory = model.encode(source, source_mask)
+        for _ in range(tokens):
+            logits = model.decode(result, memory, source_mask)[:, -1]
+            result = torch.cat([result, choose(logits)[:, None]], dim=1)
+            if stop is not None and _all_stopped(result[:, 1:], stop):
+                break
+    return result[:, 1:]
+
+
+def choose(
+    logits: Float[Tensor, "batch vocabulary"],
+    *,
+    temperature: float | int = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, " batch"]:
+    """One token for each row of logits: the likeliest at temperature 0, else drawn from softmax(logits / temperature).
+
+    Raises:
+        ValueError: if a row is not finite (on the CPU).
+    """
+    if not holds(logits, lambda logits: logits.isfinite().all()):
+        raise ValueError("the model's logits are NaN or infinite: one of its weights is, or they have overflowed")
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    if top_k is not None:
+        best, where = logits.topk(top_k, dim=-1)
+        drawn = torch.multinomial(torch.softmax(best / temperature, dim=-1), 1, generator=generator)
+        return where.gather(1, drawn)[:, 0]
+    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)[:, 0]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model without dropout, for a while."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
+def _all_stopped(new: Tensor, stop: int) -> bool:
+    """Fill what follows a stop token with it, in place, and say whether every row has stopped."""
+    stopped = (new == stop).cumsum(dim=1) > 0
+    new[stopped] = stop
+    return bool(stopped[:, -1].all())
+
+
+def _check(model: Decoder, ids: Any, tokens: int, temperature: float | int, top_k: int | None) -> None:
+    check_ids(ids, model.config)
+    prompt, context = ids.shape[1], model.config.context
+    if tokens < 0 or prompt + tokens > context:
+        raise ValueError(f"{prompt} tokens of prompt and {tokens} more must fit the context of {context} tokens")
+    if temperature < 0:
+        raise ValueError(f"temperature must not be negative, got {temperature}")
+    if top_k is not None and not 1 <= top_k <= model.config.vocabulary:
+        raise ValueError(f"top_k must lie between 1 and the vocabulary of {model.config.vocabulary}, got {top_k}")
+    refuse_broken(model)

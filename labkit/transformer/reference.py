@@ -1,0 +1,77 @@
+"""The same pretrained models in `transformers`, the library that everybody trusts, loaded without a printed word."""
+
+import functools
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+
+from labkit.transformer.pretrained import minilm_folder, package, smollm2_file
+
+# Beginnings for SmolLM2, of six tokens each: as one batch they need no padding.
+PROMPTS = (
+    "The capital city of France is",
+    "The Great Wall of China is",
+    "A triangle has three sides and",
+    "She opened the door and saw",
+    "The quick brown fox jumps over",
+    "Water boils at a temperature of",
+    "Once upon a time, there",
+    "The chemical symbol of gold is",
+    "The currency of Japan is the",
+    "Photosynthesis is the process by",
+)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[Any]:
+    """The module `transformers`, which prints no progress, remarks or warnings while this lasts.
+
+    Its own switches do not reach every progress bar, and in a notebook a bar is a widget and not a line on stderr:
+    so all of tqdm's bars are off.
+    Raises:
+        CorpusUnavailable: when transformers cannot be imported.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transformers, bars = package("transformers"), package("tqdm.auto").tqdm
+        logging = transformers.utils.logging
+        before = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            with mock.patch.object(bars, "__init__", functools.partialmethod(bars.__init__, disable=True)):
+                yield transformers
+        finally:
+            logging.set_verbosity(before)
+
+
+def transformers_minilm() -> Any:
+    """MiniLM as transformers loads it from its folder: a BertModel, ready to be called with ids and a mask.
+
+    Raises:
+        CorpusUnavailable: when the files or transformers are not to be had.
+    """
+    with quiet_transformers() as transformers:
+        model = transformers.AutoModel.from_pretrained(minilm_folder(), local_files_only=True, dtype=torch.float32)
+    return model.eval()
+
+
+def transformers_smollm2() -> Any:
+    """SmolLM2 as transformers reads it from the GGUF file: a LlamaForCausalLM in float32. This takes some seconds.
+
+    Raises:
+        CorpusUnavailable: when the file, transformers, or the packages gguf and accelerate are not to be had.
+    """
+    package("accelerate")
+    file, gguf = smollm2_file(), package("gguf")
+    with ExitStack() as stack:
+        transformers = stack.enter_context(quiet_transformers())
+        for name in ("GGUFReader", "get_tensor_name_map"):  # the same table is built 397 times and the file read twice
+            stack.enter_context(mock.patch.object(gguf, name, functools.cache(getattr(gguf, name))))
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, local_files_only=True, dtype=torch.float32
+        )
+    return model.eval()
