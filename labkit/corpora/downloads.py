@@ -125,7 +125,8 @@ def _pip_download(wheel: str, scratch: Path, *, seconds: float | int, options: t
     wanted = scratch / "wanted.txt"
     wanted.write_text("\n".join(locked) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--no-input"]
-    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--timeout", "10", "--retries", "1", *options]
+    command += ["--no-color", "--only-binary", ":all:", "--disable-pip-version-check", "--timeout", "10"]
+    command += ["--retries", "1", *options]
     _run(package, [*command, "--requirement", str(wanted), "--dest", str(scratch)], seconds)
     wanted.unlink()
     arrived = sorted(scratch.glob("*.whl"))

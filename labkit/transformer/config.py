@@ -83,15 +83,18 @@ class Config:
         _refuse(self, "theta", self.theta > 0, "positive")
         _refuse(self, "segments", self.segments >= 0, "at least 0")
         self._fill("kv_heads", self.heads)
-        self._fill("head_dim", self.width // self.heads, self.width % self.heads == 0, "which needs heads that divide")
+        self._fill("head_dim", self.width // self.heads if self.width % self.heads == 0 else None)
         self._fill("hidden", -(-8 * self.width // 3 // 64) * 64 if self.activation == "swiglu" else 4 * self.width)
         self._check_heads()
 
-    def _fill(self, name: str, value: int, possible: bool = True, why: str = "") -> None:
-        """Set a size that was left out (or filled in before), and refuse one that is not positive."""
+    def _fill(self, name: str, value: int | None) -> None:
+        """Set a size that was left out, or filled in before, and refuse what is no size."""
         if getattr(self, name) is None or isinstance(getattr(self, name), _Filled):
-            if not possible:
-                raise ValueError(f"{name} is width / heads, {why}: width {self.width}, heads {self.heads}")
+            if value is None:
+                raise ValueError(
+                    f"a width of {self.width} cannot be cut into {self.heads} heads evenly: "
+                    "choose heads that divide it, or give head_dim"
+                )
             object.__setattr__(self, name, _Filled(value))
         _refuse(self, name, getattr(self, name) > 0, "positive")
 

@@ -34,15 +34,15 @@ def parameters(config: Config, kind: str = "decoder") -> dict[str, int]:
     {'tokens': 20, 'positions': 8, 'attention': 16, 'feedforward': 32, 'norms': 6}
     """
     _check_kind(kind)
-    both, crossing = kind == "encoder_decoder", kind == "encoder_decoder"
-    blocks = config.layers * (2 if both else 1)
+    crossing = config.layers if kind == "encoder_decoder" else 0  # blocks that look at an encoder's result
+    blocks = config.layers + crossing
     width, vocabulary = config.width, config.vocabulary
     parts = {
         "tokens": vocabulary * width,
         "positions": config.context * width if config.positions == "learned" else 0,
         "segments": config.segments * width if kind == "encoder" else 0,
         "attention": blocks * _attention_parameters(config),
-        "cross_attention": config.layers * _attention_parameters(config) if crossing else 0,
+        "cross_attention": crossing * _attention_parameters(config),
         "feedforward": blocks * _feedforward_parameters(config),
         "norms": _norms(config, kind) * _norm_parameters(config),
         "pooler": width * width + width if kind == "encoder" and config.pooler else 0,
@@ -88,7 +88,7 @@ def flops(
 
     Raises:
         ValueError: for another kind of model.
-    Source: Kaplan et al. (2020), section 2.1 and table 1; Hoffmann et al. (2022), appendix F.
+    Source: Kaplan et al. (2020), section 2.1 and table 1.
     """
     _check_kind(kind)
     rows, width = batch * tokens, config.width
@@ -98,8 +98,8 @@ def flops(
         source = tokens if source_tokens is None else source_tokens
         _add_blocks(parts, config, batch, source)
         ours, theirs = config.heads * config.head_dim, config.kv_heads * config.head_dim
-        both = rows * 2 * ours + batch * source * 2 * theirs
-        parts["projections"] += config.layers * 2 * width * both
+        crossing = rows * 2 * ours + batch * source * 2 * theirs  # queries and output; keys and values
+        parts["projections"] += config.layers * 2 * width * crossing
         parts["scores"] += config.layers * 4 * batch * tokens * source * ours
     if kind != "encoder":
         parts["head"] = 2 * rows * width * config.vocabulary
@@ -155,7 +155,8 @@ def activation_bytes(config: Config, batch: int, tokens: int, bytes_per_number: 
 
     A product keeps what it was given, to find the gradient of its weight; a norm its input and its statistics; GELU
     its input; softmax its result. Only "plain" attention keeps matrices of tokens × tokens, and `scores` outgrows the
-    rest. Weights are not counted; dropout must be 0; with a single sequence or head torch copies a little less.
+    rest. Weights are not counted; dropout must be 0; all numbers are of one type, float32 or float64; with a single
+    sequence or head torch copies a little less.
 
     Raises:
         ValueError: for a kernel of which nothing is known here, or with dropout.

@@ -82,7 +82,15 @@ def _bert(name: str, layers: int, width: int, published: float) -> Shape:
         pooler=True,
     )
     source = "Devlin et al. (2019), BERT, section 3"
-    return Shape(name, config, "encoder", published, 5e6, source, "Vocabulary of the released uncased checkpoints.")
+    return Shape(
+        name,
+        config,
+        "encoder",
+        published,
+        5e6,
+        source,
+        "Printed to ten million; the released vocabulary.",
+    )
 
 
 def _gpt3(name: str, layers: int, width: int, heads: int, published: float, tolerance: float, note: str = "") -> Shape:
@@ -90,7 +98,9 @@ def _gpt3(name: str, layers: int, width: int, heads: int, published: float, tole
     return Shape(name, config, "decoder", published, tolerance, "Brown et al. (2020), GPT-3, table 2.1", note)
 
 
-def _llama2(name: str, layers: int, width: int, heads: int, hidden: int, published: float, tolerance: float) -> Shape:
+def _llama2(
+    name: str, layers: int, width: int, heads: int, hidden: int, published: float, tolerance: float, note: str = ""
+) -> Shape:
     config = Config(
         vocabulary=32_000,
         context=4096,
@@ -107,7 +117,7 @@ def _llama2(name: str, layers: int, width: int, heads: int, hidden: int, publish
         tied=False,
     )
     source = "Touvron et al. (2023), Llama 2, table 1; shapes: released params.json"
-    return Shape(name, config, "decoder", published, tolerance, source)
+    return Shape(name, config, "decoder", published, tolerance, source, note)
 
 
 _SHAPES = (
@@ -129,7 +139,7 @@ _SHAPES = (
     _gpt3("GPT-3 175B", 96, 12288, 96, 175.0e9, 0.5e9, "Table D.1 of the same paper has 174.6 B."),
     _llama2("Llama 2 7B", 32, 4096, 32, 11_008, 7e9, 0.5e9),
     _llama2("Llama 2 13B", 40, 5120, 40, 13_824, 13e9, 0.5e9),
-    _llama2("Llama 2 70B", 80, 8192, 64, 28_672, 70e9, 1.5e9),
+    _llama2("Llama 2 70B", 80, 8192, 64, 28_672, 70e9, 1.5e9, "Exactly 69.0 B: the name rounds up."),
 )
 SHAPES = {shape.name: shape for shape in _SHAPES}
 

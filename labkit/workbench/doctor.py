@@ -146,7 +146,7 @@ def _text() -> Iterable[Finding]:
         yield Finding("corpora", "corpora", "note", f"cannot be examined: {error}")
         return
     yield Finding("corpora", "cache folder", "note", f"{corpora.cache_folder()} ({_held(corpora.cache_folder())})")
-    for entry in corpora.catalogue():
+    for entry in (*corpora.catalogue(), *corpora.model_catalogue()):
         if entry.cached:
             yield Finding("corpora", entry.name, "ok", "ready")
         else:

@@ -83,7 +83,7 @@ SAID = {
     "draw_growth": "plain: ‹0.1› to ‹1.6› seconds, grows as n to the power ‹2.0›. Memory from 64 to 256 tokens. "
     "plain: 16 kB to 256 kB, grows as n to the power 2.0",
     "draw_wall": "at the end naive 100 MB, tiled, tile 64 1 MB; at 100 tokens naive 1 MB, tiled 100 kB; "
-    "naive attention passes a limit of 10 MB at about 316.2 tokens",
+    "naive attention passes a limit of 10 MB at about 320 tokens",
     "draw_tiles": "6 of 9 tiles are computed, 3 of them cut by the mask, 3 skipped; 2 are read so far; running max 0.0 "
     "in the first row, 5.0 in the last; running sum 1.5 in the first row, 0.0 in the last",
     "draw_learning": "copy: starts at 2.5, ends at 1.25; the floor is 0.1",

@@ -34,6 +34,10 @@ def test_replace_keeps_what_was_given():
     assert (wider.hidden, wider.kv_heads, wider.head_dim) == (100, 2, 10)
 
 
+def test_a_head_may_have_any_size_when_it_is_given():
+    assert Config(**{**SIZES, "heads": 5}, head_dim=16).head_dim == 16
+
+
 def test_a_config_is_a_value():
     assert Config(**SIZES) == SMALL == Config(**SIZES, hidden=256)
     assert hash(Config(**SIZES)) == hash(SMALL)
@@ -64,7 +68,7 @@ def test_every_config_that_is_accepted_builds_a_model(heads, groups, head_dim, p
         ({"vocabulary": 0}, "vocabulary must be positive, got 0"),
         ({"layers": -1}, "layers must be positive, got -1"),
         ({"hidden": 0}, "hidden must be positive"),
-        ({"heads": 5}, "heads that divide: width 64, heads 5"),
+        ({"heads": 5}, "a width of 64 cannot be cut into 5 heads evenly: choose"),
         ({"kv_heads": 3}, "4 query heads cannot share 3 key heads"),
         ({"kv_heads": 8}, "4 query heads cannot share 8 key heads"),
         ({"kv_heads": 0}, "kv_heads must be positive"),

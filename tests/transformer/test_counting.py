@@ -102,6 +102,8 @@ def test_flops_of_an_encoder_and_an_encoder_decoder():
     assert sum(flops(config, BATCH, TOKENS, "encoder").values()) == counted(lambda: encoder(ids()))
     expected = flops(config, BATCH, TOKENS, "encoder_decoder", source_tokens=9)
     assert sum(expected.values()) == counted(lambda: both(ids(9), ids()))
+    learning = counted(lambda: both(ids(), ids()).sum().backward())
+    assert training_flops(config, BATCH, TOKENS, "encoder_decoder") == learning
     assert flops(config, BATCH, TOKENS, "encoder_decoder") == flops(config, BATCH, TOKENS, "encoder_decoder", TOKENS)
 
 

@@ -48,6 +48,10 @@ def test_a_released_checkpoint_has_exactly_as_many(name):
     assert built_parameters(SHAPES[name]) == RELEASED[name]
 
 
+def test_the_smallest_gpt3_is_the_smallest_gpt2_with_twice_the_context():
+    assert built_parameters(SHAPES["GPT-3 Small"]) - RELEASED["GPT-2 small"] == 1024 * 768
+
+
 def test_building_the_largest_takes_no_memory():
     assert built_parameters(SHAPES["GPT-3 175B"]) > 174e9
 

@@ -138,6 +138,12 @@ SOFTMAX_BACKWARD = Exercise(
             "keepdim=True.",
         ),
         WrongAnswer(
+            "dimension lost",
+            lambda grad, probabilities: probabilities * (grad - (grad * probabilities).sum(dim=-1)),
+            "The sum over each row lost its dimension, so it no longer lines up with the rows (or lines up with the "
+            "wrong ones, without an error): keepdim=True.",
+        ),
+        WrongAnswer(
             "sign",
             lambda grad, probabilities: -softmax_backward(grad, probabilities),
             "The sign is the other way round: dS is positive where dP is larger than its average over the row.",

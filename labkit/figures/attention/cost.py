@@ -76,7 +76,7 @@ def draw_wall(
         length = _crossing(places, np.asarray(naive, dtype=float), limit)
         if length is not None:
             ax.plot(length, limit, color=WRONG, marker="X", markersize=9, linestyle="")
-            sentences.append(f"naive attention passes {name} at about {number(length)} tokens")
+            sentences.append(f"naive attention passes {name} at about {_two_digits(length):,} tokens")
     if chosen is not None:
         ax.axvline(chosen, color=ACCENT, linestyle="-.", label=f"{chosen:,.0f} tokens")
         if places[0] <= chosen <= places[-1]:  # beyond its ends a curve says nothing
@@ -123,3 +123,8 @@ def _byte_axis(ax: Axes) -> None:
         ax.yaxis.set_major_locator(LogLocator(base=10, numticks=9))
         ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: byte_size(value)))
+
+
+def _two_digits(length: float) -> int:
+    """A length as one would say it: a crossing between two points of a curve is not known more exactly."""
+    return int(float(f"{length:.2g}"))
