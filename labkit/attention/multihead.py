@@ -96,7 +96,7 @@ class MultiHeadAttention(nn.Module):
         rotation only) are otherwise 0, 1, 2 … or where the cache ends. Values are looked at on the CPU only.
 
         Raises:
-            ValueError: for another width, NaN in an input, a blind query, a cache that is full.
+            ValueError: for another width, NaN in an input (not looked for with a cache), a blind query, a full cache.
         """
         query, key, value = self._project(x, memory, positions, cache)
         if cache is not None:
@@ -193,7 +193,8 @@ class MultiHeadAttention(nn.Module):
                 continue
             if tensor.ndim != 3 or tensor.shape[-1] != self.width:
                 raise ValueError(f"{name} must be (batch, tokens, {self.width}), got {tuple(tensor.shape)}")
-            refuse_not_finite(**{name: tensor})
+            if cache is None:  # a token at a time the looking would cost a twentieth; `generate` looks at the logits
+                refuse_not_finite(**{name: tensor})
         if memory is not None and memory.shape[0] != x.shape[0]:
             raise ValueError(f"x has a batch of {x.shape[0]}, memory of {memory.shape[0]}: they must be equal")
         if memory is not None and cache is not None:
