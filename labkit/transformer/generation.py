@@ -105,9 +105,15 @@ def choose(
         return logits.argmax(dim=-1)
     if top_k is not None:
         best, where = logits.topk(top_k, dim=-1)
-        drawn = torch.multinomial(torch.softmax(best / temperature, dim=-1), 1, generator=generator)
+        drawn = _draw(torch.softmax(best / temperature, dim=-1), generator)
         return where.gather(1, drawn)[:, 0]
-    return torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)[:, 0]
+    return _draw(torch.softmax(logits / temperature, dim=-1), generator)[:, 0]
+
+
+def _draw(probabilities: Float[Tensor, "batch choices"], generator: torch.Generator | None) -> Int[Tensor, "batch 1"]:
+    """One choice for each row, drawn where the generator lives: one on the CPU serves a model anywhere."""
+    home = probabilities.device if generator is None else generator.device
+    return torch.multinomial(probabilities.to(home), 1, generator=generator).to(probabilities.device)
 
 
 @contextmanager
