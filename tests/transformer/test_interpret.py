@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.corpora import CorpusUnavailable
 from labkit.transformer import Config, Decoder, Encoder
 from labkit.transformer.interpret import (
     attribute_tokens,
@@ -19,28 +18,11 @@ from labkit.transformer.interpret import (
     logit_lens,
     top_tokens,
 )
-from labkit.transformer.pretrained import embed, encode, load_minilm, load_smollm2, mean_direction, pieces
+from labkit.transformer.pretrained import embed, encode, mean_direction, pieces
 
 SMALL = {"vocabulary": 40, "context": 16, "layers": 3, "heads": 2, "width": 16}
 IDS = torch.tensor([[7, 3, 39, 0, 3, 12]])
 CENTRED = st.integers(0, 2**31).map(lambda seed: torch.randn(4, generator=torch.Generator().manual_seed(seed)).double())
-
-
-@pytest.fixture(scope="module")
-def minilm():
-    return or_skip(load_minilm)
-
-
-@pytest.fixture(scope="module")
-def smollm2():
-    return or_skip(load_smollm2)
-
-
-def or_skip(load):
-    try:
-        return load()
-    except CorpusUnavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.mark.parametrize("choices", [{}, {"norm": "rms", "tied": False}, {"norm_first": False}], ids=str)

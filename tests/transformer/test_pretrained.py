@@ -46,33 +46,6 @@ SPLIT = [
 
 
 @pytest.fixture(scope="module")
-def minilm():
-    return or_skip(load_minilm)
-
-
-@pytest.fixture(scope="module")
-def smollm2():
-    return or_skip(load_smollm2)
-
-
-@pytest.fixture(scope="module")
-def bert():
-    return or_skip(transformers_minilm)
-
-
-@pytest.fixture(scope="module")
-def llama():
-    return or_skip(transformers_smollm2)
-
-
-def or_skip(load):
-    try:
-        return load()
-    except CorpusUnavailable as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="module")
 def transformers():
     pytest.importorskip("transformers", reason="the reference is the package transformers")
     with quiet_transformers() as module:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from labkit.figures.attention.labels import Array, Number, legend, log_axis, number, positive
-from labkit.figures.attention.learned import plot_losses
+from labkit.figures.attention.learned import draw_learning, plot_losses
 from labkit.figures.style import ACCENT, OURS, WRONG, axes, describe, series
 
 BUGS = (4, 1, 2, 5, 6, 7)  # the looks of broken runs: neither our colour nor that of the floor
@@ -54,13 +54,7 @@ def draw_losses(
     ax: Axes | None = None,
 ) -> Axes:
     """Training losses against the step; `floor` is what the text allows at best, such as its entropy."""
-    ax = axes(ax)
-    sentences = plot_losses(ax, losses, varies=varies)
-    sentences += _floor(ax, floor, "floor")
-    ax.set(xlabel="step", ylabel=ylabel, title=title or "Lower is better")
-    legend(ax)
-    describe(ax, f"{ylabel} while training. " + "; ".join(sentences))
-    return ax
+    return draw_learning(losses, floor, ylabel, varies, title or "Lower is better", ax)
 
 
 def _floor(ax: Axes, floor: Number | None, name: str) -> list[str]:
