@@ -27,9 +27,19 @@ COURSE = {
 }
 
 
+others = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remember_others():
+    """What tests before these left running, such as the worker of the fake GPU, is not ours."""
+    others.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def processes_of_tests():
     """Kernels and sleepers that are ours: descendants of this process."""
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.pid not in others and child.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")
