@@ -99,12 +99,11 @@ class TiledAttention(torch.autograd.Function):
             raise RuntimeError("tiled attention has no second derivative: use attention() where you need one")
         kept = ctx.saved_tensors
         tiles = Tiles(*kept[:2], *ctx.how)
-        gradients = [torch.empty_like(x) for x in kept[:3]]
+        gradients = [torch.zeros_like(x, dtype=tiles.dtype) for x in kept[:3]]
         for heads in tiles.heads():
-            found = backward_tiles(*(x[heads].to(tiles.dtype) for x in (*kept, grad)), tiles)
-            for whole, part in zip(gradients, found, strict=True):
-                whole[heads] = part
-        return *gradients, *(None for _ in ctx.how)
+            known = (x[heads].to(tiles.dtype) for x in (*kept, grad))
+            backward_tiles(*known, *(dX[heads] for dX in gradients), tiles)
+        return *(dX.to(grad.dtype) for dX in gradients), *(None for _ in ctx.how)
 
 
 def forward_tiles(
@@ -144,15 +143,17 @@ def backward_tiles(
     output: Float[Tensor, "heads queries value_dim"],
     L: Float[Tensor, "heads queries"],
     dO: Float[Tensor, "heads queries value_dim"],
+    dQ: Float[Tensor, "heads queries dim"],
+    dK: Float[Tensor, "heads keys dim"],
+    dV: Float[Tensor, "heads keys value_dim"],
     tiles: "Tiles",
-) -> tuple[Tensor, Tensor, Tensor]:
-    """dQ, dK and dV: the weights of each tile come back from its scores and the log-sum-exp, P = exp(S − L).
+) -> None:
+    """Adds to dQ, dK and dV: the weights of each tile come back from its scores and the log-sum-exp, P = exp(S − L).
 
     The formulas are those of `attention_backward`. What softmax needs of a whole row, Σ dP ∘ P, is Σ dO ∘ O.
 
     Source: Dao et al., FlashAttention (2022), algorithm 4.
     """
-    dQ, dK, dV = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (Q, K, V))
     for rows in tiles.rows():
         D = (dO[:, rows] * output[:, rows]).sum(dim=-1, keepdim=True)
         for columns in tiles.columns(rows):
@@ -162,7 +163,6 @@ def backward_tiles(
             dS = dP.sub_(D).mul_(P)
             dQ[:, rows].baddbmm_(dS, K[:, columns], alpha=tiles.scale)
             dK[:, columns].baddbmm_(dS.mT, Q[:, rows], alpha=tiles.scale)
-    return dQ, dK, dV
 
 
 class Tiles:

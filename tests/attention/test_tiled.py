@@ -185,6 +185,13 @@ def test_heads_that_are_views_are_read_and_written_as_they_lie():
     assert merge_heads(output).data_ptr() == output.data_ptr()  # no copy
 
 
+def test_expanded_inputs_are_read_where_they_lie_and_their_gradients_add_up():
+    query, key, value = inputs(1)
+    wide = [x.expand(3, -1, -1) for x in (query, key, value)]
+    found, wanted = (function(*wide).pow(2).sum() for function in (tiled_attention, formula))
+    assert_equal_all(torch.autograd.grad(found, (query, key, value)), torch.autograd.grad(wanted, (query, key, value)))
+
+
 def test_no_gradient_no_memory():
     with torch.no_grad():
         assert saved_bytes(tiled_attention, *inputs()) == 0
