@@ -27,8 +27,9 @@ lab: $(READY)
 save: $(READY)
 	@$(BIN)/labkit save
 
+# A file of tests, or a notebook, for each core, the longest first.
 test: lint browser
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

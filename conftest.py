@@ -6,3 +6,9 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 pytest_plugins = ["tests.outputs.plugin"]
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest goes first, so that no worker is left alone with it at the end."""
+    slow = {"browser": 0, "notebooks": 1}
+    items.sort(key=lambda item: min(slow.get(part, 2) for part in item.path.parts[-3:-1]))

@@ -137,7 +137,7 @@ def describe_batch(batch: Sequence[Any], where: str = "") -> str:
     """A batch in a few words: its shape, the beginning of its sha256, and where it came from if that is known.
 
     >>> describe_batch((torch.zeros(2, 3), torch.ones(2)), where="epoch 0, pieces 4, 7")
-    'batch of (2, 3), (2), sha256 9a74b9e6 (epoch 0, pieces 4, 7)'
+    'batch of (2, 3), (2), sha256 898b56ec (epoch 0, pieces 4, 7)'
     """
     tensors = [x.detach().cpu().contiguous() for x in batch if isinstance(x, Tensor)]
     shapes = ", ".join("(" + ", ".join(map(str, x.shape)) + ")" for x in tensors)

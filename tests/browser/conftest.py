@@ -133,3 +133,13 @@ def open_notebook(server, browser):
     yield open_one
     for context in contexts:
         context.close()
+    end_kernels(address, token)
+
+
+def end_kernels(address, token):
+    """Ends what a page has left running: a closed browser does not, and a few kernels with models fill a machine."""
+    with urllib.request.urlopen(f"{address}/api/kernels?token={token}", timeout=60) as answer:
+        kernels = [kernel["id"] for kernel in json.load(answer)]
+    for kernel in kernels:
+        request = urllib.request.Request(f"{address}/api/kernels/{kernel}?token={token}", method="DELETE")
+        urllib.request.urlopen(request, timeout=60).close()

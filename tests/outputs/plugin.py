@@ -7,13 +7,12 @@ nbval 0.11 runs every cell and compares outputs as text. On top of that:
 - outputs come in the stored order (nbval sorts them by type);
 - a cell that was never run fails (nbval passes it unchecked), and so does one that clears or updates its outputs (nbval
   never sees those messages);
-- at the end, one test fails when less than 95 % of the outputs were compared or more than 5 % of what a reader sees is
-  masked as differing by machine.
+- at the end, the run fails when less than 95 % of the outputs were compared or more than 5 % of what a reader sees is
+  masked as differing by machine, counted over all workers of pytest-xdist.
 """
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 
 import pytest
 from nbformat import from_dict
@@ -43,6 +42,20 @@ class Tally:
     @property
     def share_masked(self):
         return self.masked / max(1, self.characters)
+
+    @property
+    def problem(self):
+        """What is wrong with so little comparing, as a sentence; empty when nothing is."""
+        if not self.compared + self.ignored:
+            return ""
+        if self.share_compared >= LEAST_COMPARED and self.share_masked <= MOST_MASKED:
+            return ""
+        return f"FAILED: at least {LEAST_COMPARED:.0%} must be compared, at most {MOST_MASKED:.0%} masked"
+
+    def add(self, counts):
+        """Adds the counts of another tally."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + counts.get(field.name, 0))
 
     def sentence(self):
         """One line for the end of the run."""
@@ -137,19 +150,6 @@ def unseen_messages(notebook):
         del notebook.get_kernel_message
 
 
-class Gate(pytest.Item):
-    """The test after the last cell: was enough compared?"""
-
-    def runtest(self):
-        tally = self.config.stash[TALLY]
-        if tally.share_compared < LEAST_COMPARED or tally.share_masked > MOST_MASKED:
-            allowed = f"at least {LEAST_COMPARED:.0%} must be compared, at most {MOST_MASKED:.0%} masked"
-            pytest.fail(f"{tally.sentence()}: {allowed}", pytrace=False)
-
-    def reportinfo(self):
-        return Path(__file__), None, self.name
-
-
 TALLY = pytest.StashKey[Tally]()
 
 
@@ -163,15 +163,23 @@ def pytest_itemcollected(item):
         item.__class__ = Cell
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(session, config, items):
-    cells = [place for place, item in enumerate(items) if isinstance(item, Cell)]
-    if cells:
-        gate = Gate.from_parent(session, name="enough_outputs_were_compared")
-        items.insert(cells[-1] + 1, gate)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    # A worker of pytest-xdist that crashed has no output.
+    node.config.stash[TALLY].add(getattr(node, "workeroutput", {}).get("outputs", {}))
+
+
+def pytest_sessionfinish(session):
+    tally = session.config.stash[TALLY]
+    if hasattr(session.config, "workeroutput"):  # this is a worker; the whole is judged where all counts arrive
+        session.config.workeroutput["outputs"] = asdict(tally)
+    elif tally.problem and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter, config):
     tally = config.stash[TALLY]
     if tally.compared + tally.ignored:
         terminalreporter.write_line(tally.sentence())
+    if tally.problem:
+        terminalreporter.write_line(tally.problem, red=True)
