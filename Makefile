@@ -31,7 +31,9 @@ save: $(READY)
 test: lint browser
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
+# The peers of the benchmarks are large, and only this needs them.
 bench: $(READY)
+	@$(INSTALL) '.[dev,bench]'
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 lint: $(READY)

@@ -1,12 +1,14 @@
 """The look of every figure: one meaning per colour, alt text as data, a small white picture for any theme.
 
 Figures are made without pyplot: nothing is drawn twice, nothing depends on a backend, and no state is left behind.
+What is text and not drawing (a page with passages struck out) is HTML on the same card, see `Marked`.
 """
 
 import base64
 import html as escaping
 import io
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -106,12 +108,40 @@ def describe(target: Axes | Figure, sentence: str) -> None:
     figure.labkit_alt = " ".join(s if s.endswith((".", "!", "?")) or len(ordered) == 1 else s + "." for s in ordered)
 
 
-def alt_of(target: Axes | Figure) -> str:
+@dataclass(frozen=True, slots=True, repr=False)
+class Marked:
+    """A figure made of text: `html` to stand on a white card, and the sentence `alt` that says what it shows.
+
+    Words of a reader or of a crawl come into `html` only escaped; `html.escape` of the standard library does it.
+
+    Raises:
+        ValueError: if the sentence is empty.
+    """
+
+    html: str
+    alt: str
+
+    def __post_init__(self) -> None:
+        words = " ".join(self.alt.split())
+        if not words:
+            raise ValueError('the alt text is empty; say what the page shows, as in "12 blocks: 5 kept"')
+        object.__setattr__(self, "alt", words)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **more: Any) -> dict[str, str]:
+        return {"text/plain": f"Figure: {self.alt}", "text/html": html(self, caption=self.alt)}
+
+    def __repr__(self) -> str:
+        return f"Marked({self.alt!r})"
+
+
+def alt_of(target: Axes | Figure | Marked) -> str:
     """Give the alt text of a figure.
 
     Raises:
         ValueError: if nobody described the figure.
     """
+    if isinstance(target, Marked):
+        return target.alt
     sentence = getattr(figure_of(target), "labkit_alt", "")
     if not sentence:
         raise ValueError(
@@ -146,21 +176,25 @@ def png(target: Axes | Figure) -> bytes:
     return small.getvalue()
 
 
-def html(target: Axes | Figure, caption: str | None = None) -> str:
-    """Give the figure as HTML that needs no other file: a picture with alt text on a white card.
+def html(target: Axes | Figure | Marked, caption: str | None = None) -> str:
+    """Give the figure as HTML that needs no other file: a picture with alt text, or marked text, on a white card.
 
     Raises:
         ValueError: if the figure has no alt text.
     """
     alt = escaping.escape(alt_of(target))
+    below = f'<figcaption style="padding:4px 0 0">{escaping.escape(caption)}</figcaption>' if caption else ""
+    card = f"max-width:100%;margin:0;padding:8px;border-radius:6px;background:#ffffff;color:{INK}"
+    if isinstance(target, Marked):
+        text = "box-sizing:border-box;width:54em;font-size:14px;line-height:1.5;text-align:left"
+        opening = f'<figure class="labkit" style="display:inline-block;{text};{card}">'
+        return f"{opening}{target.html}{below}</figure>"
     figure = figure_of(target)
     width, height = (round(inches * DPI) for inches in figure.get_size_inches())
     picture = base64.b64encode(png(figure)).decode("ascii")
-    below = f'<figcaption style="padding:4px 0 0">{escaping.escape(caption)}</figcaption>' if caption else ""
     return (
-        '<figure class="labkit" style="display:inline-block;max-width:100%;margin:0;padding:8px;border-radius:6px;'
-        f'background:#ffffff;color:{INK}"><img alt="{alt}" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto" src="data:image/png;base64,{picture}">{below}</figure>'
+        f'<figure class="labkit" style="display:inline-block;{card}"><img alt="{alt}" width="{width}" '
+        f'height="{height}" style="max-width:100%;height:auto" src="data:image/png;base64,{picture}">{below}</figure>'
     )
 
 

@@ -11,6 +11,7 @@ from traitlets import link
 from labkit.workbench.display import brief
 
 LABEL = {"description_width": "initial"}  # a label is as wide as its words, so none is cut off
+MOST_ROWS = 12  # of a text box; a longer text is scrolled
 STEPS = 100  # of a float slider whose step is not given
 
 
@@ -47,8 +48,11 @@ class Control:
         self.widget.observe(react, names="value")
 
 
-def make_control(name: str, given: Any, default: Any = None) -> Control:
+def make_control(name: str, given: Any, default: Any = None, as_typed: bool = False) -> Control:
     """Make the control that a notation stands for; `default` is where it starts, None for the middle or the first.
+
+    With `as_typed` a text field reports every key, not only Enter; a box of several lines does so always, since Enter
+    means something else there.
 
     Raises:
         ValueError: if the notation is none that explore() knows, or the default lies outside it.
@@ -56,7 +60,7 @@ def make_control(name: str, given: Any, default: Any = None) -> Control:
     if isinstance(given, bool):
         return _checkbox(name, given)
     if isinstance(given, str):
-        return _text_field(name, given)
+        return _text_field(name, given, as_typed)
     if isinstance(given, Mapping):
         return _menu(name, {str(label): value for label, value in given.items()}, default)
     if isinstance(given, list):
@@ -120,10 +124,15 @@ def _checkbox(name: str, start: bool) -> Control:
     return Control(name, box, box, start, (False, True), refuse_bad)
 
 
-def _text_field(name: str, start: str) -> Control:
+def _text_field(name: str, start: str, as_typed: bool) -> Control:
     def refuse_bad(value: Any) -> None:
         if not isinstance(value, str):
             raise ValueError(f"{name} = {brief(value)} is not a string")
 
-    field = widgets.Text(value=start, description=name, style=LABEL, continuous_update=False)
+    if "\n" in start:
+        rows = min(MOST_ROWS, start.count("\n") + 2)
+        wide = {"width": "54em", "max_width": "100%"}
+        field = widgets.Textarea(value=start, description=name, style=LABEL, rows=rows, layout=wide)
+    else:
+        field = widgets.Text(value=start, description=name, style=LABEL, continuous_update=as_typed)
     return Control(name, field, field, start, ("", start), refuse_bad)

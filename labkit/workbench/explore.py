@@ -1,7 +1,7 @@
 """Explorables: sliders over a pure function `draw(**parameters) -> Figure`, and the same figure where nothing is alive.
 
 The picture is HTML inside one widget, so no plotting backend takes part: moving a control swaps the picture, and a page
-without a kernel keeps the one that was stored.
+without a kernel keeps the one that was stored. So a figure may as well be text: see `labkit.figures.style.Marked`.
 """
 
 import asyncio
@@ -19,30 +19,36 @@ from labkit.workbench.display import INK, brief, escape
 from labkit.workbench.names import unknown
 
 _CAPTION = f'<figcaption style="padding:4px 0 0;line-height:1.4;color:{INK};background:#ffffff">'
+_END = "</figcaption></figure>"
 PAUSE = 0.08  # seconds without a change before the picture is drawn again
 
 
-def explore(draw: Callable, **controls: Any) -> "Explorer":
+def explore(draw: Callable, *, as_typed: bool = False, **controls: Any) -> "Explorer":
     """Give a figure with controls, to stand as the last expression of a cell.
 
-    `draw(**parameters)` is pure and gives a described Figure or Axes. A control is `(low, high)` or `(low, high, step)`
-    for a slider with a number box (whole numbers if all are), a list or a dict of names and values for a menu, a bool
-    for a checkbox, a string for a text field. A slider or menu starts at the default in the signature of `draw`, else
-    in the middle or at the first choice; a checkbox or text field starts as it is given.
+    `draw(**parameters)` is pure and gives a described Figure or Axes, or a Marked text. A control is `(low, high)` or
+    `(low, high, step)` for a slider with a number box (whole numbers if all are), a list or a dict of names and values
+    for a menu, a bool for a checkbox, a string for a text field. A slider or menu starts at the default in the
+    signature of `draw`, else in the middle or at the first choice; a checkbox or text field starts as it is given.
+
+    A string with a line break makes a box of several lines, which the figure follows at every pause in typing. It
+    follows a field of one line when the reader presses Enter, and with `as_typed` like a box.
 
     Raises:
         ValueError: if a control and the parameters of `draw` do not fit each other, or a control cannot be made.
     """
-    return Explorer(draw, **controls)
+    return Explorer(draw, as_typed=as_typed, **controls)
 
 
 class Explorer(widgets.VBox):
     """Controls above a picture that follows them; `set`, `corners` and `picture` make it testable without a browser."""
 
-    def __init__(self, draw: Callable, **controls: Any) -> None:
+    def __init__(self, draw: Callable, *, as_typed: bool = False, **controls: Any) -> None:
         defaults = _defaults(draw, controls)
         self._draw = draw
-        self._controls = {name: make_control(name, given, defaults.get(name)) for name, given in controls.items()}
+        self._controls = {
+            name: make_control(name, given, defaults.get(name), as_typed) for name, given in controls.items()
+        }
         self._pending: asyncio.TimerHandle | None = None
         self._size: tuple[float, float] | None = None
         self._quiet = False
@@ -123,17 +129,23 @@ class Explorer(widgets.VBox):
             self._pending.cancel()
         self._pending = None
         try:
-            figure = style.figure_of(_drawn(self._draw(**self.values)))
-            self._size = self._size or tuple(figure.get_size_inches())
-            figure.set_size_inches(*self._size)  # the page below must not jump
+            figure = self._fitted(_drawn(self._draw(**self.values)))
             self._alt, self._error = style.alt_of(figure), ""
-            caption = f'{_CAPTION}<span aria-live="polite">{escape(self._alt)}</span></figcaption>'
-            self._image = style.html(figure).replace("</figure>", f"{caption}</figure>")
+            caption = f'{_CAPTION}<span aria-live="polite">{escape(self._alt)}</span>'
+            self._image = f"{style.html(figure).removesuffix('</figure>')}{caption}{_END}"
         except Exception as error:  # a draw that fails at one corner must not take the controls away
             self._error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             self._alt = f"No figure for {self._settings()}: {self._error}"
             self._image = self._apology()
         self._view.value = self._image
+
+    def _fitted(self, drawn: Figure | Axes | style.Marked) -> Figure | style.Marked:
+        if isinstance(drawn, style.Marked):
+            return drawn
+        figure = style.figure_of(drawn)
+        self._size = self._size or tuple(figure.get_size_inches())
+        figure.set_size_inches(*self._size)  # the page below must not jump
+        return figure
 
     def _apology(self) -> str:
         width, height = (round(inches * style.DPI) for inches in self._size or (7, 3.5))
@@ -150,7 +162,7 @@ class Explorer(widgets.VBox):
         note = f"{self._settings()} (run the notebook to change {'this' if len(self._controls) == 1 else 'these'})"
         if self.error:
             return self.picture
-        return self.picture.replace("</figcaption>", f"<br>{escape(note)}</figcaption>")
+        return f"{self.picture.removesuffix(_END)}<br>{escape(note)}{_END}"
 
     # ipywidgets 7 shows itself through this method, which would go before the representations below.
     _ipython_display_ = None
@@ -164,9 +176,10 @@ class Explorer(widgets.VBox):
         return f"Explorer({getattr(self._draw, '__name__', 'draw')}: {self._settings()})"
 
 
-def _drawn(result: Any) -> Figure | Axes:
-    if not isinstance(result, Figure | Axes):
-        raise ValueError(f"draw gave {brief(result)} ({type(result).__name__}); it must return a Figure or an Axes")
+def _drawn(result: Any) -> Figure | Axes | style.Marked:
+    if not isinstance(result, Figure | Axes | style.Marked):
+        kind = type(result).__name__
+        raise ValueError(f"draw gave {brief(result)} ({kind}); it must return a Figure or an Axes, or a Marked text")
     return result
 
 

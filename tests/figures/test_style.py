@@ -93,6 +93,28 @@ def test_the_html_has_alt_text_and_caption_escaped_and_the_picture_inside():
     assert "figcaption" not in style.html(line())
 
 
+def test_marked_text_stands_on_the_same_card_with_its_sentence():
+    page = style.Marked("<div>a &lt; b</div>", "two\n letters <")
+    assert style.alt_of(page) == page.alt == "two letters <" and repr(page) == "Marked('two letters <')"
+    assert "<div>a &lt; b</div></figure>" in style.html(page) and "background:#ffffff" in style.html(page)
+    bundle = page._repr_mimebundle_()
+    assert bundle["text/plain"] == "Figure: two letters <"
+    assert (
+        bundle["text/html"] == style.html(page, caption="two letters <") and "letters &lt;</fig" in bundle["text/html"]
+    )
+
+
+def test_marked_text_without_a_sentence_is_refused():
+    with pytest.raises(ValueError, match="alt text is empty"):
+        style.Marked("<div></div>", " \n")
+
+
+def test_ipython_shows_marked_text_as_html():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    data, _ = formatters.DisplayFormatter().format(style.Marked("<div>a</div>", "a letter"))
+    assert sorted(data) == ["text/html", "text/plain"] and data["text/plain"] == "Figure: a letter"
+
+
 def test_no_two_series_differ_by_colour_alone():
     looks = [style.series(k) for k in range(len(style.CYCLE))]
     for key in ("color", "linestyle", "marker"):

@@ -1,6 +1,7 @@
 """Explorables: every control to its corners, one redraw after the last change, a static twin, errors in place."""
 
 import asyncio
+import html
 import re
 
 import ipywidgets as widgets
@@ -150,6 +151,70 @@ def test_ipython_gets_widget_html_and_text_from_one_object():
     assert sorted(data) == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
     assert isinstance(explorer, Explorer | widgets.VBox) and repr(explorer) == "Explorer(draw: order = 2)"
+
+
+def marked(text="a b", limit=0.5):
+    if text == "boom":
+        raise RuntimeError("<boom>")
+    return style.Marked(f"<div>{html.escape(text)}</div>", f"{len(text)} characters, limit {limit:.2f}, {text[:20]}")
+
+
+def test_a_text_is_shown_where_a_picture_would_be_with_its_sentence_below():
+    explorer = explore(marked, text="猫 b", limit=(0.0, 1.0, 0.1))
+    assert explorer.alt == "3 characters, limit 0.50, 猫 b" and explorer.error == ""
+    assert "<div>猫 b</div>" in explorer.picture and "<img" not in explorer.picture
+    assert explorer.picture.endswith(f'<span aria-live="polite">{explorer.alt}</span></figcaption></figure>')
+    assert "background:#ffffff" in explorer.picture and f"color:{style.INK}" in explorer.picture
+    page = explorer._repr_mimebundle_()["text/html"]
+    assert "limit = 0.5 (run the notebook to change these)</figcaption></figure>" in page
+    explorer.set(limit=0.6)
+    assert "limit 0.60" in explorer.alt and "limit 0.60" in explorer.children[-1].value
+
+
+def test_every_corner_of_a_text_is_shown_and_an_error_stands_in_its_place():
+    explorer = explore(marked, text="two\nlines", limit=(0.0, 1.0))
+    for corner in explorer.corners():
+        explorer.set(**corner)
+        assert explorer.error == "" and explorer.values == corner
+    explorer.set(text="boom")
+    assert 'role="alert"' in explorer.picture and "&lt;boom&gt;" in explorer.picture
+    explorer.set(text="well")
+    assert explorer.error == "" and "<div>well</div>" in explorer.picture
+
+
+@pytest.mark.parametrize("text", ["</figcaption></figure><script>alert(1)</script>", "<img src=x onerror=y>\n<!--"])
+def test_what_a_reader_types_is_shown_and_never_obeyed(text):
+    explorer = explore(marked, text=text)
+    for page in (explorer.picture, explorer._repr_mimebundle_()["text/html"]):
+        assert page.count("<figure") == page.count("</figure>") == page.count("</figcaption>") == 1
+        assert "<script" not in page and "<img" not in page and "<!--" not in page
+
+
+def test_a_text_with_a_line_break_gets_a_box_that_is_followed_while_typing():
+    one, typed = explore(marked, text="one"), explore(marked, as_typed=True, text="one")
+    box = explore(marked, text="two\nlines").children[0]
+    assert isinstance(box, widgets.Textarea) and box.continuous_update and box.rows == 3 and box.description == "text"
+    assert explore(marked, text="\n" * 99).children[0].rows == 12
+    for explorer, live in ((one, False), (typed, True)):
+        assert isinstance(explorer.children[0], widgets.Text) and explorer.children[0].continuous_update is live
+
+
+def test_a_page_of_text_is_made_once_for_a_burst_of_keys(monkeypatch):
+    monkeypatch.setattr(exploring, "PAUSE", 0.01)
+    seen = []
+
+    def watched(text):
+        seen.append(text)
+        return marked(text)
+
+    async def typing():
+        explorer = explore(watched, text="a\n")
+        for text in ("a\nb", "a\nbc", "a\nbcd"):
+            explorer.children[0].value = text
+        await asyncio.sleep(0.1)
+        return explorer
+
+    assert "5 characters" in asyncio.run(typing()).alt and seen == ["a\n", "a\nbcd"]
 
 
 def failing(order=1, k=0.5):
