@@ -1,0 +1,203 @@
+"""The same pipeline on Ray, an engine for many machines: each step is an operation of Ray Data on batches of documents.
+
+result = run_on_ray(standard(), ["crawl.jsonl"])                             # a cluster of this machine, for this run
+result = run_on_ray(standard(), ["/shared/crawl.jsonl"], "ray://head:10001")  # one that is there
+"""
+
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labkit.cleaning.banding import candidates, keys
+from labkit.cleaning.documents import BLOCK, Document, lines, parse
+from labkit.cleaning.extras import need
+from labkit.cleaning.minhash import MinHash
+from labkit.cleaning.near import decide, verified
+from labkit.cleaning.pipeline import (
+    EXACT,
+    NEAR,
+    Pipeline,
+    Result,
+    Step,
+    admit,
+    chosen_bands,
+    copy_of,
+    result_of,
+    through,
+)
+from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, task
+from labkit.cleaning.signing import digest
+
+__all__ = ["run_on_ray"]
+
+QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+
+
+def run_on_ray(
+    pipeline: Pipeline,
+    files: Iterable[str | Path],
+    address: str | None = None,
+    *,
+    cpus: int = 2,
+    object_store: str | int = "200MB",
+    chunk: str | int = "16MB",
+) -> Result:
+    """Clean files of JSON lines by Ray; the result is that of `run`.
+
+    Without an address a cluster of this machine is started and ended. With one, every machine must see the files under
+    the same path, and have this package installed. The steps and signatures are computed where the data is; the band
+    keys (8 bytes each) and the texts of candidate pairs come here, and so does the result.
+
+    Raises:
+        ValueError: for a file that is not there, or an address where no cluster answers.
+        ModuleNotFoundError: without ray; the message says how to get it.
+    """
+    began, paths = time.perf_counter(), [Path(path).absolute() for path in files]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise ValueError(f"files of JSON lines are wanted, and there is no {missing[0] if missing else 'file given'}")
+    if address is not None:
+        _reachable(address)
+    with cluster(address, cpus, bytes_of(object_store)) as ray:
+        data = steps_on_ray(ray, pipeline, chunks_of(paths, bytes_of(chunk)))
+        rows = sorted(data.take_all(), key=lambda row: (row["chunk"], row["place"]))
+    outcomes = [row["outcome"] for row in rows]
+    for number, gone in _copies(pipeline, rows, outcomes).items():
+        outcomes[number] = gone
+    return result_of(pipeline, outcomes, time.perf_counter() - began)
+
+
+def steps_on_ray(ray: Any, pipeline: Pipeline, chunks: list[Chunk]) -> Any:
+    """A data set of Ray with what became of every document, and the digest and band keys of those that are left."""
+    tasks = [task(chunk) | {"stop": -1 if chunk.stop is None else chunk.stop} for chunk in chunks]
+    data = ray.data.from_items(tasks, override_num_blocks=max(1, len(chunks)))
+    data = data.map_batches(partial(_read, pipeline), batch_size=1)
+    for one in pipeline.steps:
+        data = data.map_batches(partial(_step, one, pipeline.longest))
+    return data.map_batches(partial(_sign, pipeline))
+
+
+def _read(pipeline: Pipeline, batch: dict[str, Any]) -> dict[str, Any]:
+    """The documents of one chunk."""
+    number, path, start, stop = int(batch["number"][0]), Path(batch["file"][0]), batch["start"][0], batch["stop"][0]
+    read = lines(path, 2 * pipeline.longest + BLOCK, int(start), int(stop) if stop >= 0 else None)
+    rows = [
+        (place, line, admit(pipeline, parse(line, f"{path.name}:{offset}", length, pipeline.longest)))
+        for place, (offset, line, length) in enumerate(read)
+    ]
+    place, line, outcome = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {"chunk": np.full(len(rows), number), "place": np.array(place, np.int64)}
+    return columns | {"line": _objects(line), "outcome": _objects(outcome)}
+
+
+def _step(one: Step, longest: int, batch: dict[str, Any]) -> dict[str, Any]:
+    """One step for a batch of documents; those that are out stay out."""
+    pairs = zip(batch["outcome"], batch["line"], strict=True)
+    found = [through(one, longest, it, bytes(line)) if isinstance(it, Document) else it for it, line in pairs]
+    return batch | {"outcome": _objects(found)}
+
+
+def _sign(pipeline: Pipeline, batch: dict[str, Any]) -> dict[str, Any]:
+    """The digest and the band keys of each text; empty for those that are out."""
+    texts = [it.text if isinstance(it, Document) else "" for it in batch["outcome"]]
+    columns = {name: batch[name] for name in ("chunk", "place", "outcome")}
+    columns["digest"] = _objects([b"%016x%016x" % digest(text) for text in texts])
+    if pipeline.near is not None:
+        bands = chosen_bands(pipeline)
+        columns["keys"] = keys(MinHash(bands.hashes, pipeline.seed, pipeline.how).signatures(texts), bands)
+    return columns
+
+
+def _objects(values: Iterable[Any]) -> Any:
+    values = list(values)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _copies(pipeline: Pipeline, rows: list[dict[str, Any]], outcomes: list[Any]) -> dict[int, Any]:
+    """The copies, by number: exact ones by digest, near ones by band keys and exact similarity."""
+    alive = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Document)]
+    gone, first = {}, {}
+    for number in alive if pipeline.exact else ():
+        leader = first.setdefault(rows[number]["digest"], number)
+        if leader != number:
+            gone[number] = copy_of(outcomes[number].id, outcomes[leader].id, EXACT, 1.0)
+    alive = [number for number in alive if number not in gone]
+    if pipeline.near is None or not alive:
+        return gone
+    fetch = lambda places: [outcomes[alive[place]].text for place in places]  # noqa: E731
+    pairs = candidates(np.stack([rows[number]["keys"] for number in alive]))
+    found = decide(len(alive), verified(pairs, fetch, pipeline.near, how=pipeline.how), fetch, how=pipeline.how)
+    for copy, leader in found.of.items():
+        ids = outcomes[alive[copy]].id, outcomes[alive[leader]].id
+        gone[alive[copy]] = copy_of(*ids, NEAR, found.similarity[copy])
+    return gone
+
+
+@contextmanager
+def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
+    """Ray, connected and quiet; what is started here is ended here, one that is connected already is left alone."""
+    with _environment(QUIET):
+        ray = need("ray", extra="scale", why="to run a pipeline on many machines")
+        need("ray.data", extra="scale", why="to run a pipeline on many machines")
+        ours = not ray.is_initialized()
+        with _quiet(ray), tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+            try:
+                if ours:
+                    _connect(ray, address, cpus, object_store, folder)
+                yield ray
+            finally:
+                if ours:
+                    ray.shutdown()
+
+
+def _reachable(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself would try for minutes, and write about it."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto" and the like are Ray's to understand
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`") from error
+
+
+def _connect(ray: Any, address: str | None, cpus: int, object_store: int, folder: str) -> None:
+    here = {"num_cpus": cpus, "object_store_memory": object_store, "include_dashboard": False, "_temp_dir": folder}
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(here if address is None else {}))
+
+
+@contextmanager
+def _environment(more: dict[str, str]) -> Iterator[None]:
+    """More variables, where they are not set; afterwards all are what they were."""
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in more.items() if name not in before})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """No progress bars of Ray's own and no log lines; afterwards as before."""
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    bars, level = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = bars
+        logger.setLevel(level)

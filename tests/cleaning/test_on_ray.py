@@ -1,0 +1,72 @@
+"""The pipeline on Ray: equal to the plain run, quiet, and gone afterwards. One cluster of this machine serves all."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.cleaning.documents import Document, read
+from labkit.cleaning.on_ray import run_on_ray
+from labkit.cleaning.pipeline import run
+from tests.cleaning.toy_steps import toy
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.cleaning.toy_steps import toy
+from labkit.cleaning.documents import read
+from labkit.cleaning.on_ray import run_on_ray
+from labkit.cleaning.pipeline import run
+
+before = dict(os.environ)
+found = run_on_ray(toy(), sys.argv[1:2], cpus=1, object_store="80MB", chunk="2KB")
+import ray
+print(found == run(toy(), read(sys.argv[1:2], 2000)), len(found.kept), len(found.removed), len(found.quarantined))
+print(ray.is_initialized(), os.environ == before)
+"""
+
+
+@pytest.mark.slow
+def test_on_ray_the_result_is_that_of_the_plain_run_and_nothing_else_is_seen_or_left(tmp_path):
+    pytest.importorskip("ray.data")
+    words = [f"w{number}" for number in range(60)]
+    texts = [" ".join(words[start : start + 30]) for start in range(0, 30, 3)]
+    texts += [texts[0], f"{texts[1]} more", "boom at this document", "short"]
+    crawl = tmp_path / "crawl.jsonl"
+    lines = [Document(str(number), text).to_json() for number, text in enumerate(texts)]
+    crawl.write_text("\n".join([*lines, "{broken", "z" * 90_000]) + "\n")
+    plain = run(toy(), read([crawl], 2000))
+    ended = subprocess.run([sys.executable, "-c", SCRIPT, crawl], capture_output=True, text=True)
+    expected = f"True {len(plain.kept)} {len(plain.removed)} {len(plain.quarantined)}\nFalse True\n"
+    assert (ended.stdout, ended.stderr) == (expected, "")
+    assert len(plain.removed) == 3 and len(plain.quarantined) == 3
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(crawl) not in running
+
+
+def test_without_ray_the_message_says_how_to_get_it(tmp_path, monkeypatch):
+    (tmp_path / "crawl.jsonl").write_text(Document("a", "text").to_json())
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ray"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"ray is needed to run a pipeline on many machines .*llm-labkit\[scale\]"
+    ):
+        run_on_ray(toy(), [tmp_path / "crawl.jsonl"])
+
+
+def test_a_missing_file_is_refused_before_anything_is_started():
+    with pytest.raises(ValueError, match=r"there is no .*missing\.jsonl"):
+        run_on_ray(toy(), ["missing.jsonl"])
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
+    (tmp_path / "crawl.jsonl").write_text(Document("a", "text").to_json())
+    with socket.socket() as taken:  # bound, and never listening
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match=r"no Ray cluster answers at 127.0.0.1:[0-9]+ .*ray start --head"):
+            run_on_ray(toy(), [tmp_path / "crawl.jsonl"], address)
