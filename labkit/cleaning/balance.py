@@ -19,7 +19,7 @@ from jaxtyping import Int
 _SCRIPTS = {
     "Han": "zh ja", "Kana": "ja", "Hangul": "ko", "Cyrillic": "ru uk mk bg sr be", "Greek": "el", "Arabic": "ar fa ur",
     "Thai": "th", "Bengali": "bn", "Devanagari": "hi mr ne", "Hebrew": "he",
-    "Latin": "en de fr es it nl pl cs da sv no nb fi pt ro hu tr vi tl id et hr sk sl lt lv",
+    "Latin": "en de fr es it nl pl cs da sv no nb fi pt ro hu tr vi tl id et hr sk sl lt lv sr",
 }  # fmt: skip
 _WRITTEN_IN = {
     language: frozenset(s for s, known in _SCRIPTS.items() if language in known.split())
@@ -87,7 +87,7 @@ def report(documents: Iterable[Any], labels: Sequence[str] = ("language",)) -> R
 
     A label is an attribute or key, or a pair in `notes`; "length" is the class of length by powers of two.
 
-    Raises: ValueError when there are no documents.
+    Raises: ValueError when there are no documents, or a text that is no string.
     """
     records = list(documents)
     if not records:
@@ -95,8 +95,11 @@ def report(documents: Iterable[Any], labels: Sequence[str] = ("language",)) -> R
     names = ("id", "text", *(label for label in labels if label != "length"))
     missing = {name: sum(field(record, name) in (None, "") for record in records) for name in names}
     texts = [field(record, "text") or "" for record in records]
+    if strange := [type(text).__name__ for text in texts if not isinstance(text, str)]:
+        raise ValueError(f"a text is a string, got {strange[0]}: decode bytes first (labkit.cleaning.decoding)")
     sizes = [size(text) for text in texts]
     ids = [field(record, "id") for record in records]
+    known = [identity for identity in ids if identity not in (None, "")]
     wrong = [
         str(identity)
         for identity, record, text in zip(ids, records, texts, strict=True)
@@ -106,7 +109,7 @@ def report(documents: Iterable[Any], labels: Sequence[str] = ("language",)) -> R
         label: _counted([_value(r, t, label) for r, t in zip(records, texts, strict=True)], sizes) for label in labels
     }
     empty = sum(not text.strip() for text in texts)
-    return Report(len(records), sum(sizes), missing, empty, tuple(wrong), len(ids) - len(set(ids)), counts)
+    return Report(len(records), sum(sizes), missing, empty, tuple(wrong), len(known) - len(set(known)), counts)
 
 
 def field(record: Any, name: str) -> Any:
@@ -162,7 +165,7 @@ def script(text: str, longest: int = 400) -> str:
 def _script_of(letter: str) -> str:
     if letter < "\u0250":
         return "Latin"
-    word = unicodedata.name(letter, "UNKNOWN").split()[0]
+    word = unicodedata.name(letter, "UNKNOWN").removeprefix("FULLWIDTH ").removeprefix("HALFWIDTH ").split()[0]
     return _FIRST_WORDS.get(word, word.title())
 
 
@@ -229,9 +232,11 @@ def resample(
     "temperature" draws `size` (all by default) in the shares of `temperature_shares`. A document comes again only when
     all of its class have come: then as often as every other one, or once more.
 
-    Raises: ValueError for no labels, or a `how` that does not exist.
+    Raises: ValueError for no labels, a `how` that does not exist, or a size below 0.
     """
     counts = Counter(labels)
+    if size is not None and size < 0:
+        raise ValueError(f"size={size!r} is no number of documents; give 0 or more, or None for as many as there are")
     if not counts or how not in ("over", "under", "temperature"):
         raise ValueError(f'{len(labels)} labels, how={how!r}; give labels, and "over", "under" or "temperature"')
     if how == "temperature":

@@ -86,7 +86,10 @@ def choose(threshold: float = 0.8, hashes: int = 125, recall: float = 0.995) -> 
         if bands * rows <= hashes:
             return Bands(bands, rows)
     least = math.ceil(math.log1p(-recall) / math.log1p(-threshold))
-    raise ValueError(f"{hashes} hashes cannot find {recall:.1%} at similarity {threshold}: give at least {least}")
+    raise ValueError(
+        f"{hashes} hashes cannot find {recall:.1%} at similarity {threshold}: give at least {least}, "
+        f"as in bands=choose({threshold}, {least})"
+    )
 
 
 def keys(signatures: UInt32[np.ndarray, "texts hashes"], bands: Bands) -> UInt64[np.ndarray, "texts bands"]:

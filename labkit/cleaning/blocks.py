@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from labkit.cleaning.extras import need
 from labkit.cleaning.nesting import refuse_bomb
+from labkit.corpora.extras import need
 
 # Cut out before anything is read: what is no markup inside, and what would tear a word apart.
 UNREAD = ["script", "style", "noscript", "template", "iframe", "noembed", "noframes", "xmp", "plaintext", "rp", "rt"]

@@ -119,5 +119,12 @@ def _page_rule(text: str, rules: C4Rules) -> Verdict | None:
         return Verdict(False, "lorem_ipsum", lower.count("lorem ipsum"), 0, "at most")
     if rules.curly_braces and "{" in text:
         return Verdict(False, "curly_braces", text.count("{"), 0, "at most")
-    found = set(rules.banned).intersection(re.findall(r"\w++", lower)) if rules.banned else ()
+    banned = (rules.banned,) if isinstance(rules.banned, str) else rules.banned
+    found = {word for word in map(str.lower, banned) if word in lower and _stands_alone(word, lower)}
     return Verdict(False, "banned", len(found), 0, "at most") if found else None
+
+
+def _stands_alone(word: str, lower: str) -> bool:
+    """Whether a word or phrase occurs as such, not inside another word; Chinese and kana part no words."""
+    letter = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
+    return re.search(rf"(?<!{letter}){re.escape(word)}(?!{letter})", lower) is not None

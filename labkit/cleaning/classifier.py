@@ -19,7 +19,7 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from labkit.cleaning.extras import need
+from labkit.corpora.extras import need
 
 # One character of Chinese or Japanese, a run of other letters and digits, or one mark.
 _PIECE = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]"
@@ -180,9 +180,11 @@ class QualityClassifier:
         """Learn from texts of either kind.
 
         Raises:
-            ValueError: if one kind is missing.
+            ValueError: if one kind is missing, or is a single string.
         """
-        good, bad = list(good), list(bad)
+        good, bad = (kind if isinstance(kind, str | bytes) else list(kind) for kind in (good, bad))
+        if isinstance(good, str | bytes) or isinstance(bad, str | bytes):
+            raise ValueError("give a list of good texts and a list of bad ones, got a single text: put it in brackets")
         if not good or not bad:
             raise ValueError(f"give texts of both kinds, got {len(good)} good and {len(bad)} bad ones")
         labels = np.repeat([1.0, 0.0], [len(good), len(bad)])

@@ -45,8 +45,13 @@ def components(n: int, pairs: Iterable[Any]) -> Int64[np.ndarray, " items"]:
     """For each of n items the smallest item of its connected component.
 
     Components chain: A~B and B~C put A and C together, however different they are.
+
+    Raises:
+        ValueError: for a pair of which one is no item.
     """
     groups = UnionFind(n)
     for first, second, *_ in pairs:
+        if not (0 <= first < n and 0 <= second < n):  # a list would take -1 for its last item
+            raise ValueError(f"the pair ({first}, {second}) is not of {n} items: they are numbered 0 to {n - 1}")
         groups.union(int(first), int(second))
     return np.array([groups.find(item) for item in range(n)], np.int64)

@@ -27,7 +27,9 @@ class Overlap:
         return self.grams / self.total
 
 
-def overlaps(train: Sequence[str], test: Sequence[str], n: int = 13, *, common: int | None = None) -> list[Overlap]:
+def overlaps(
+    train: Sequence[str] | Any, test: Sequence[str] | Any, n: int = 13, *, common: int | None = None
+) -> list[Overlap]:
     """The test examples that share at least one n-gram of words with a training text, case and punctuation ignored.
 
     Chinese characters count as words. An example shorter than n is compared as a whole with equally short texts only:
@@ -65,7 +67,7 @@ def _overlap(test: int, grams: set[int], texts_of: dict[int, set[int]]) -> Overl
     return Overlap(test, tuple(sorted(set().union(*found))), len(found), len(grams))
 
 
-def _found(train: Sequence[str], grams: Any, how: Shingling) -> tuple[Any, Any]:
+def _found(train: Sequence[str] | Any, grams: Any, how: Shingling) -> tuple[Any, Any]:
     """Which of the n-grams stand in which training texts: two arrays, one entry for each gram and text."""
     pairs, begin = [np.zeros((0, 2), np.int64)], 0
     for block in blocks(train) if len(grams) else ():
@@ -85,7 +87,7 @@ def contaminated(
     return [found.test for found in overlaps(train, test, n, common=common) if found.share > share]
 
 
-def gram_size(test: Sequence[str], least: int = 8, most: int = 13) -> int:
+def gram_size(test: Sequence[str] | Any, least: int = 8, most: int = 13) -> int:
     """The n for a test set: the length in words of its 5th percentile example, between `least` and `most`.
 
     Raises:
@@ -94,6 +96,6 @@ def gram_size(test: Sequence[str], least: int = 8, most: int = 13) -> int:
     Source: Brown et al. (2020), "Language models are few-shot learners", appendix C.
     """
     check_texts(test)
-    if not test:
+    if not len(test):
         raise ValueError("a test set of no examples has no length: give at least one")
     return int(np.clip(np.percentile([len(units(text)) for text in test], 5), least, most))

@@ -77,8 +77,12 @@ def write_datasheet(path: str | os.PathLike[str], result: Any, **settings: Any) 
 
 def set_hash(documents: Iterable[Any]) -> str:
     """The sha256 of a set: of every id and the sha256 of its text, in the order of the ids; their own order is free."""
-    lines = sorted(f"{document.id} {hashlib.sha256(document.text.encode()).hexdigest()}\n" for document in documents)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    lines = sorted(f"{document.id} {_sha256(document.text)}\n" for document in documents)
+    return _sha256("".join(lines))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _composition(result: Any, labels: Sequence[str]) -> list[str]:
@@ -155,6 +159,6 @@ def _hashes(result: Any) -> list[str]:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table in Markdown; a bar inside a cell is escaped."""
+    """Lines of a table in Markdown; a bar inside a cell is escaped, a line end becomes a blank."""
     cells = [tuple(head), ("---",) * len(head), *rows]
-    return ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return ["| " + " | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in row) + " |" for row in cells]

@@ -8,7 +8,7 @@ import codecs
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from labkit.cleaning.limits import PAGE, refuse_large
 
@@ -18,6 +18,7 @@ CANDIDATES = (
     *("cp1252", "cp1251", "cp1250", "koi8-r", "cp1255", "cp1253", "cp1254", "cp1256"),
 )
 TRUST = 0.2  # points that a declared encoding is ahead of one that nobody mentioned
+LABEL = 40  # characters of the longest label that is looked up
 SAMPLE = 16_000  # bytes that are read in every candidate encoding
 # What browsers read instead, because so many pages say one and mean the other.
 _BROWSER = {
@@ -26,6 +27,10 @@ _BROWSER = {
     **{"iso8859-9": "cp1254", "big5": "big5hkscs", "cp932": "shift_jis", "cp949": "euc_kr", "utf-16": "utf-16-le"},
     **{"utf-8-sig": "utf-8", "tis-620": "cp874", "iso8859-11": "cp874"},
 }
+# Codecs of Python that no browser has; what "mbcs" and "oem" mean depends on the machine.
+_NOT_OF_PAGES = frozenset(
+    ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7", "charmap", "mbcs", "oem")
+)
 # Browsers read the five bytes that cp1252 leaves open as control characters of the same number.
 _CP1252 = "".join(bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(256))
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([\w:.-]{1,40})", re.I)
@@ -115,7 +120,7 @@ def guess(raw: bytes, encodings: tuple[str, ...] = CANDIDATES) -> list[tuple[str
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-@cache
+@lru_cache(4096)
 def codec(label: str) -> str | None:
     """The Python codec with which a browser reads a page that bears this label, or None for an unknown one.
 
@@ -125,10 +130,10 @@ def codec(label: str) -> str | None:
     Source: WHATWG, Encoding Standard, section 4.2.
     """
     try:
-        found = codecs.lookup(label.strip().lower())
+        found = codecs.lookup(label.strip().lower()[:LABEL])
     except (LookupError, ValueError):
         return None
-    if not found._is_text_encoding or found.name in ("idna", "punycode", "unicode_escape", "raw_unicode_escape"):
+    if not found._is_text_encoding or found.name in _NOT_OF_PAGES:
         return None
     return _BROWSER.get(found.name, found.name)
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import codecs
 import gzip
 import json
 import zlib
@@ -153,6 +154,8 @@ def lines(path: Path, limit: int, start: int = 0, stop: int | None = None) -> It
                 yield offset, line, size
             elif line.strip():
                 line = line.rstrip(b"\r\n")
+                if offset == 0:  # files of Windows may begin with a mark
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 yield offset, line, len(line)
             offset += size
 

@@ -49,7 +49,8 @@ def duplicates(
     if keep not in KEEP or by not in BY:
         raise ValueError(f"keep is one of {', '.join(KEEP)}, by one of {', '.join(BY)}; got {keep!r} and {by!r}")
     parts = [_split(text, by) for text in texts]
-    of = copies([[_key(part, normalise, empty and by == "document") for part in text] for text in parts], keep)
+    blank, windows = empty and by == "document", "" if by == "document" else "\r"  # the last line has no line end
+    of = copies([[_key(part.removesuffix(windows), normalise, blank) for part in text] for text in parts], keep)
     left = [[p for j, p in enumerate(text) if (i, j) not in of] for i, text in enumerate(parts)]
     touched = {i for i, _ in of}
     removed = [i for i in sorted(touched) if not "".join(left[i]).strip()]
@@ -57,7 +58,8 @@ def duplicates(
     kept = [i for i in range(len(texts)) if i not in gone]
     if by == "document":
         return Exact(kept, removed, [texts[i] for i in kept], {i: head for (i, _), (head, _) in of.items()})
-    return Exact(kept, removed, [joint.join(left[i]) if i in touched else texts[i] for i in range(len(texts))], {}, of)
+    rest = [joint.join(left[i]).removesuffix(windows) if i in touched else texts[i] for i in range(len(texts))]
+    return Exact(kept, removed, rest, {}, of)
 
 
 def copies(keys: Sequence[Sequence[bytes | None]], keep: str) -> dict[tuple[int, int], tuple[int, int]]:
@@ -81,7 +83,7 @@ def copies(keys: Sequence[Sequence[bytes | None]], keep: str) -> dict[tuple[int,
 
 @cache
 def _gap() -> re.Pattern[str]:
-    return re.compile(r"\n[^\S\n]*+\n\s*+")
+    return re.compile(r"\r?\n[^\S\n]*+\n\s*+")
 
 
 def _split(text: str, by: str) -> list[str]:

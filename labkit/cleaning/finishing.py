@@ -11,7 +11,7 @@ import numpy as np
 from labkit.cleaning.documents import Document
 from labkit.cleaning.pipeline import EXACT, NEAR, Pipeline, copy_of, funnel
 from labkit.cleaning.quarantine import Quarantined, Removed, from_line, most, to_line
-from labkit.cleaning.shards import Chunk, load_json, sum_of, writing
+from labkit.cleaning.shards import Chunk, in_order, load_json, sum_of, writing
 from labkit.cleaning.tables import DECIDED, EXACT_COPY, Survivors
 
 __all__ = ["combined", "finish", "read_back"]
@@ -69,9 +69,8 @@ def combined(pipeline: Pipeline, out: Path, chunks: list[Chunk]) -> dict[str, An
     quarantined = sum((Counter(one["reasons"]) for one in done), Counter())
     removed = Counter(one.step for one in _removed(out))
     copies = {name: removed[name] for name in (EXACT, NEAR) if removed[name]}
-    shards = {
-        path.relative_to(out).as_posix(): sum_of(path) for path in sorted(out.glob("*/*")) if path.parent.name != "work"
-    }
+    whole = [path for path in sorted(out.glob("*/*")) if path.parent.name != "work" and path.suffix != ".part"]
+    shards = {path.relative_to(out).as_posix(): sum_of(path) for path in whole}  # .part: begun by a worker that died
     kept = sum(shard["bytes"] for name, shard in shards.items() if name.startswith("kept"))
     return {
         "pipeline": pipeline.fingerprint,
@@ -85,7 +84,7 @@ def combined(pipeline: Pipeline, out: Path, chunks: list[Chunk]) -> dict[str, An
 
 
 def _removed(out: Path) -> Iterator[Removed]:
-    for path in sorted((out / "removed").glob("*.jsonl")):
+    for path in in_order(out / "removed"):
         with path.open("rb") as handle:
             yield from (from_line(Removed, line) for line in handle)
 
@@ -93,7 +92,7 @@ def _removed(out: Path) -> Iterator[Removed]:
 def read_back(out: Path) -> tuple[list[Removed], list[Quarantined]]:
     """All that was removed and all that is in quarantine."""
     quarantined = []
-    for path in sorted((out / "quarantine").glob("*.jsonl")):
+    for path in in_order(out / "quarantine"):
         with path.open("rb") as handle:
             quarantined += [from_line(Quarantined, line) for line in handle]
     return list(_removed(out)), quarantined

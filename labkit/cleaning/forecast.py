@@ -75,7 +75,7 @@ def measured_rate(function: Callable[[list[str]], Any], texts: list[str]) -> Rat
     start = time.process_time()
     function(texts)
     seconds = max(time.process_time() - start, 1e-6)
-    total = sum(len(text.encode()) for text in texts)
+    total = sum(map(_utf8, texts))
     return Rate(total / seconds, total / max(len(texts), 1), total / max(len(texts), 1))
 
 
@@ -88,7 +88,11 @@ def _tried(step: Callable[[Any], Any], document: Any) -> Any:
 
 
 def _bytes(document: Any) -> int:
-    return max(1, len(getattr(document, "raw", b"")) or len(document.text.encode()))
+    return max(1, len(getattr(document, "raw", b"")) or _utf8(document.text))
+
+
+def _utf8(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 @dataclass(frozen=True)

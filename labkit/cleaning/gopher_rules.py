@@ -7,11 +7,12 @@ gopher(chinese, GOPHER_ZH, "zh")                          # characters as words,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 from labkit.cleaning.quality import BULLETS, MEASURES, Page
 
-Limits = tuple[float | int | None, float | int | None] | None
+Limits = tuple[float | int | None, float | int | None] | None | Any  # Any: what is no pair is refused in words
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class GopherRules:
     """For each statistic the least and the most that a kept document may have, in the order in which they are asked.
 
     None for a limit leaves one side open; None for both leaves the rule out.
+
+    Raises:
+        ValueError: for a rule whose limits are no pair of least and most.
 
     Source: Rae et al. (2021), "Scaling language models: methods, analysis & insights from training Gopher", section
     A.1.1 (the first eight rules) and table A1 (the others).
@@ -45,6 +49,22 @@ class GopherRules:
     duplicate_8_grams: Limits = (None, 0.12)
     duplicate_9_grams: Limits = (None, 0.11)
     duplicate_10_grams: Limits = (None, 0.10)
+
+    def __post_init__(self) -> None:
+        for rule in fields(self):
+            limits = getattr(self, rule.name)
+            if limits is not None and not _is_pair(limits):
+                raise ValueError(
+                    f"{rule.name}={limits!r} is no pair of limits: give (least, most), None for a side that is open, "
+                    "or None to leave the rule out"
+                )
+
+
+def _is_pair(limits: Any) -> bool:
+    if not isinstance(limits, tuple | list) or len(limits) != 2:
+        return False
+    given = [limit for limit in limits if limit is not None]
+    return all(isinstance(limit, Real) for limit in given) and sorted(given) == given
 
 
 GOPHER = GopherRules()

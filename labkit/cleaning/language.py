@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from labkit.cleaning.extras import need
+from labkit.corpora.extras import need
 
 UNDETERMINED = "und"  # the code of ISO 639-2 for "we cannot say"
 LOOKED_AT = 4000  # characters: more of a text of one language changes nothing

@@ -34,6 +34,9 @@ def mask(
 ) -> Masked:
     """Replace personal data by tokens; what is a token already stays as it is, so a second time changes nothing.
 
+    That needs a token with edges, such as "<{kind}>": after "" or "X" the characters on both sides of a value meet, and
+    may look like another one.
+
     Args:
         token: a text, in which `{kind}` is filled in; a mapping of kinds to texts, whose other kinds are left alone; or
             a function of the kind and the value, which gives None for what is to stay.

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from labkit.cleaning.decoding import plausibility
-from labkit.cleaning.extras import need
 from labkit.cleaning.limits import PAGE, refuse_large
+from labkit.corpora.extras import need
 
 # What ftfy is asked to do: wrong encodings and HTML entities. The rest of its repairs belong to normal_forms, or lose
 # something (curly quotes, full-width letters).

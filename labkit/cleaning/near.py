@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,9 @@ def check_threshold(threshold: Any) -> None:
     Raises:
         ValueError: saying what to use instead.
     """
-    if not 0 < threshold < 1:
+    if not isinstance(threshold, Real) or not 0 < threshold < 1:
         raise ValueError(
-            f"the threshold must lie between 0 and 1, got {threshold}; for equal texts use exact.duplicates"
+            f"the threshold must lie between 0 and 1, got {threshold!r}; for equal texts use exact.duplicates"
         )
 
 

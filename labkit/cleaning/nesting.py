@@ -26,6 +26,7 @@ TAG = re.compile(
     rf"<!--(?:-?>|.*?(?:--!?>|\Z))|<(/?)([a-zA-Z][^ \t\n\f\r/>]*+)({_ATTRIBUTES})(?:>|\Z)|<[!?/][^>]*+", re.S
 )
 _VALUES = re.compile(r"""=\s{0,9}(?:"[^"]*+"|'[^']*+')""")
+_IN_SCRIPT = re.compile(r"<!--(?:-*+>)?+|--++>|</?script(?=[ \t\n\f\r/>])", re.I)
 _GAP = re.compile(r"[\s/]+")
 
 
@@ -88,14 +89,32 @@ def nesting(html: str) -> tuple[int, int]:
 
 
 def _after(html: str, name: str, place: int) -> int:
-    """The place after the element whose content is no markup."""
-    closing = re.compile(f"</{name}(?=[\\s/>])", re.I)
-    end = closing.search(html, place)
-    stop = end.start() if end else len(html)
-    comment = html.find("<!--", place, stop) if name == "script" else -1
-    if comment >= 0 and html.find("<script", comment, stop) >= 0:  # "<!-- <script>" hides the first end tag
-        return max(html.find("-->", comment), comment) + 3
-    return stop
+    """The place after the content of an element whose content is no markup: its end tag, or the end of the page."""
+    if name == "script":
+        return _after_script(html, place)
+    end = re.compile(f"</{name}(?=[ \\t\\n\\f\\r/>])", re.I).search(html, place)
+    return end.start() if end else len(html)
+
+
+def _after_script(html: str, place: int) -> int:
+    """The same for a script, where "<!-- <script>" hides the next end tag, until "-->" or that end tag.
+
+    Source: WHATWG, HTML, sections 13.2.5.20 to 13.2.5.31 (script data escaped, double escaped).
+    """
+    escaped = 0  # 1 inside a comment, 2 inside a script inside that
+    for token in _IN_SCRIPT.finditer(html, place):
+        found = token[0].lower()
+        if found.startswith("</"):
+            if escaped < 2:
+                return token.start()
+            escaped = 1
+        elif found == "<!--":
+            escaped = max(escaped, 1)
+        elif found == "<script":
+            escaped = min(2 * escaped, 2)
+        else:  # the end of a comment, perhaps one that has just begun
+            escaped = 0
+    return len(html)
 
 
 def _refuse_attributes(name: str, attributes: str) -> None:

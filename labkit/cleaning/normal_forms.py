@@ -22,6 +22,8 @@ _SUSPECT = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\xa0\\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
+_MARK = r"[^\w\s\x00-\u02ff]"  # all that combine, and much that does not: no letter, no digit
+_MANY_MARKS = re.compile(f"(?<!{_MARK}){_MARK}{{200}}")
 # Hangul syllables are composed by arithmetic, not by a table: 19 leading letters, 21 vowels, 28 endings (or none).
 _HANGUL, _LEAD, _VOWEL, _TAIL = 0xAC00, 0x1100, 0x1161, 0x11A7
 
@@ -59,6 +61,8 @@ def clean_characters(text: str, form: Any = "NFC") -> CleanText:
             text, count = re.subn(pattern, instead, text)
             if count:
                 removed[group] = count
+    if form is not None and _MANY_MARKS.search(text):
+        text = decompose(text)  # puts them in order first: unicodedata would need time with the square of their number
     return CleanText(text if form is None else unicodedata.normalize(form, text), removed)
 
 

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import numpy as np
 
 from labkit.cleaning.banding import candidates, keys
 from labkit.cleaning.documents import BLOCK, Document, lines, parse
-from labkit.cleaning.extras import need
 from labkit.cleaning.minhash import MinHash
 from labkit.cleaning.near import decide, verified
 from labkit.cleaning.pipeline import (
@@ -36,6 +35,7 @@ from labkit.cleaning.pipeline import (
 )
 from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, task
 from labkit.cleaning.signing import digest
+from labkit.corpora.extras import need
 
 __all__ = ["run_on_ray"]
 
@@ -151,7 +151,8 @@ def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
         ray = need("ray", extra="scale", why="to run a pipeline on many machines")
         need("ray.data", extra="scale", why="to run a pipeline on many machines")
         ours = not ray.is_initialized()
-        with _quiet(ray), tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        turn = _turn() if ours and address is None else nullcontext()
+        with turn, _quiet(ray), tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
             try:
                 if ours:
                     _connect(ray, address, cpus, object_store, folder)
@@ -159,6 +160,13 @@ def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
             finally:
                 if ours:
                     ray.shutdown()
+
+
+def _turn() -> Any:
+    """One cluster at a time for each user of this machine: two that start together have killed one another."""
+    mine = getattr(os, "getuid", os.getpid)()
+    lock = Path(tempfile.gettempdir(), f"labkit-ray-{mine}.lock")
+    return need("filelock", extra="scale", why="to run a pipeline on Ray").FileLock(lock)
 
 
 def _reachable(address: str) -> None:

@@ -132,7 +132,7 @@ def _seen(line: str, look: Look) -> list[Span]:
 def _neighbours(line: str, found: list[Span]) -> bool:
     """Whether something stands so near to a value that it may itself be one, now that the value is gone."""
     near = [line[max(0, start - 3) : start] + line[end : end + 3] for start, end, _ in found]
-    return compiled(r"[-\d:/@]").search("".join(near)) is not None
+    return compiled(r"[-\d:/@]|\.[^\x00-\x7f]{2}").search("".join(near)) is not None
 
 
 def _without(line: str, spans: list[Span]) -> str:

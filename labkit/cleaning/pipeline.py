@@ -6,10 +6,13 @@ The same pipeline runs in processes that may be killed (labkit.cleaning.streamin
 """
 
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -53,7 +56,7 @@ def step(function: Callable[..., Document | Drop], **settings: Any) -> Step:
     Raises:
         ValueError: for a lambda or a function inside another: other processes could not find it.
     """
-    if "<" in function.__qualname__:
+    if "<" in getattr(function, "__qualname__", "<"):
         raise ValueError(f"a step is a function of a module, which every process can import; got {function!r}")
     return Step(function.__name__.replace("_", " ").strip(), function, settings)
 
@@ -114,12 +117,18 @@ def described(value: Any) -> str:
         return "{" + ", ".join(sorted(map(described, value))) + "}"
     if isinstance(value, list | tuple):
         return "(" + ", ".join(map(described, value)) + ")"
+    if isinstance(value, partial):
+        return f"partial({described(value.func)}, {described(value.args)}, {described(value.keywords)})"
+    if isinstance(value, MethodType):
+        return f"{described(value.__self__)}.{value.__name__}"
+    if isinstance(value, re.Pattern):  # its repr leaves out what comes after 200 characters
+        return f"pattern({value.pattern!r}, {value.flags})"
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     return f"{type(value).__qualname__}({described(vars(value))})" if hasattr(value, "__dict__") else repr(value)
 
 
-def apply(pipeline: Pipeline, document: Document | Broken) -> Outcome:
+def apply(pipeline: Pipeline, document: Document | Broken | Any) -> Outcome:
     """One document through the steps: what became of it, or which step removed it and why, or what went wrong where."""
     outcome = admit(pipeline, document)
     line = document.line if isinstance(document, Broken) else document
@@ -130,10 +139,12 @@ def apply(pipeline: Pipeline, document: Document | Broken) -> Outcome:
     return outcome
 
 
-def admit(pipeline: Pipeline, document: Document | Broken) -> Outcome:
+def admit(pipeline: Pipeline, document: Document | Broken | Any) -> Outcome:
     """A document that may enter the first step, or its place in quarantine."""
     if isinstance(document, Broken):
         return Quarantined(document.id, READ, document.reason, document.line)
+    if not isinstance(document, Document):
+        raise ValueError(f"a pipeline takes Document, got {type(document).__name__}: pages of a crawl by from_crawl")
     reason = too_long(document, pipeline.longest)
     return Quarantined(document.id, READ, reason, _line(document)) if reason else document
 
@@ -179,7 +190,7 @@ def report(counts: Mapping[str, int], removed: Mapping[str, int], quarantined: M
     return "\n".join(lines)
 
 
-def run(pipeline: Pipeline, documents: Iterable[Document | Broken], progress: str | None = None) -> Result:
+def run(pipeline: Pipeline, documents: Iterable[Document | Broken] | Any, progress: str | None = None) -> Result:
     """The documents through the pipeline, in this process and in its memory.
 
     Args:

@@ -73,7 +73,7 @@ def score_spans(found: Sequence[Iterable[Any]], truth: Sequence[Iterable[Any]]) 
     A span is a tuple (start, end, kind) or an object with these attributes; half a telephone number counts as one
     false positive and one false negative. This is the exact match of CoNLL-2003's named entities.
 
-    Raises: ValueError when the two have different numbers of documents.
+    Raises: ValueError when the two have different numbers of documents, or for what is no span.
     """
     _same_length(found, truth)
     pairs = zip(found, truth, strict=True)
@@ -83,8 +83,9 @@ def score_spans(found: Sequence[Iterable[Any]], truth: Sequence[Iterable[Any]]) 
 def _span(span: Any) -> tuple[int, int, str]:
     if hasattr(span, "kind"):
         return (span.start, span.end, span.kind)
-    start, end, kind = span
-    return (start, end, kind)
+    if not isinstance(span, Sequence) or len(span) != 3:
+        raise ValueError(f"a span is (start, end, kind), got {span!r}; put the spans of one document into a list")
+    return tuple(span)
 
 
 def score_labels(found: Sequence[Any], truth: Sequence[Any], positive: Any = True) -> Score:
@@ -97,12 +98,16 @@ def score_labels(found: Sequence[Any], truth: Sequence[Any], positive: Any = Tru
     return Score(counts[True, True], counts[True, False], counts[False, True])
 
 
-def score_text(found: str, truth: str, *, language: str = "en") -> Score:
+def score_text(found: str | Any, truth: str | Any, *, language: str = "en") -> Score:
     """The score of an extracted text as a bag of words (for Chinese, of characters): order does not count.
 
     >>> print(score_text("Menu The cat sat.", "The cat sat down."))
     precision 0.75, recall 0.75, F1 0.75
+
+    Raises: ValueError for what is no string.
     """
+    if not isinstance(found, str) or not isinstance(truth, str):
+        raise ValueError(f"two texts are compared as strings, got {type(found).__name__} and {type(truth).__name__}")
     unit = _WORD["zh" if language == "zh" else "en"]
     a, b = Counter(unit.findall(found)), Counter(unit.findall(truth))
     both = (a & b).total()

@@ -162,7 +162,7 @@ def begin(out: Path, plan: dict[str, Any]) -> None:
         ("files", "other input files"),
         ("chunks", "another memory limit"),
     ):
-        if there[name] != plan[name]:
+        if not isinstance(there, dict) or there.get(name) != plan[name]:
             raise ValueError(
                 f"{out} holds a run of {what}: give the same ones to go on with it, or an empty folder to begin anew"
             )
@@ -183,6 +183,11 @@ def sum_of(path: Path) -> dict[str, Any]:
     """The size and the SHA-256 of a file."""
     with path.open("rb") as handle:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+
+
+def in_order(folder: Path) -> list[Path]:
+    """The shards of a folder in the order of their chunks: 99999 comes before 100000."""
+    return sorted(folder.glob("*.jsonl"), key=lambda path: (len(path.name), path.name))
 
 
 def task(chunk: Chunk) -> dict[str, Any]:

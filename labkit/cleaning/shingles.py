@@ -5,9 +5,10 @@ is computed; `hash_shingles` computes the same numbers for many texts at once, w
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,14 @@ class Shingling:
         ValueError: for a size below 1 or an unknown unit.
     """
 
-    size: int = 5
+    size: int | Any = 5
     unit: str = "word"
     keep_case: bool = False
     keep_punctuation: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"a shingle has at least 1 unit, got size={self.size}; 5 words are usual")
+        if not isinstance(self.size, Integral) or self.size < 1:
+            raise ValueError(f"a shingle has a whole number of units from 1 on, got size={self.size!r}; 5 is usual")
         if self.unit not in ("word", "character"):
             raise ValueError(f'the unit of a shingle is "word" or "character", got {self.unit!r}')
 
@@ -159,7 +160,7 @@ class Shingled:
         return self.hashes[self.start[text] : self.start[text + 1]]
 
 
-def hash_shingles(texts: Sequence[str], how: Shingling = FIVE_WORDS) -> Shingled:
+def hash_shingles(texts: Sequence[str] | Any, how: Shingling = FIVE_WORDS) -> Shingled:
     """The shingle hashes of many texts, equal to `shingle_hash` of each shingle.
 
     Works through the texts block by block; what it needs meanwhile is about 20 bytes a character of the longest
@@ -181,7 +182,7 @@ def check_texts(texts: Any) -> None:
     Raises:
         ValueError: saying what stands where.
     """
-    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
+    if isinstance(texts, str | bytes | Mapping) or not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
         raise ValueError(f"a list of texts is expected, got {type(texts).__name__}: put a single text in a list")
     if set(map(type, texts)) <= {str}:
         return
@@ -190,7 +191,7 @@ def check_texts(texts: Any) -> None:
             raise ValueError(f"text {i} is {type(text).__name__}, not str: decode bytes and drop what is missing first")
 
 
-def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def blocks(texts: Sequence[str] | Any) -> Iterator[Sequence[str] | Any]:
     """Groups of neighbouring texts, about BLOCK characters each."""
     begin, size = 0, 0
     for i, text in enumerate(texts):
@@ -203,7 +204,7 @@ def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _hash_block(
-    texts: Sequence[str], how: Shingling
+    texts: Sequence[str] | Any, how: Shingling
 ) -> tuple[UInt64[np.ndarray, " shingles"], Int64[np.ndarray, " texts"]]:
     """The hashes of a block's shingles, and how many each text has."""
     folded = list(texts) if how.keep_case else [text.casefold() for text in texts]
@@ -285,6 +286,7 @@ def _windows(
 ) -> tuple[UInt64[np.ndarray, " shingles"], Int64[np.ndarray, " texts"]]:
     """The hash of every window of `size` units inside one text, and how many each text has."""
     length = np.diff(first)
+    size = min(size, int(length.max(initial=1)))  # no text fills a larger window
     count = np.where(length, np.maximum(length - size + 1, 1), 0)
     padded = np.concatenate([words, np.zeros(size - 1, np.uint64)])
     sums = np.zeros_like(words)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from labkit.cleaning.shards import (
     begin,
     bytes_of,
     chunks_of,
+    in_order,
     load_json,
     save_json,
     task,
@@ -53,7 +55,7 @@ class Streamed:
 
     def kept(self) -> Iterator[Document]:
         """The documents that are kept, one by one, in the order of the input."""
-        for path in sorted((self.folder / "kept").glob("*.jsonl")):
+        for path in in_order(self.folder / "kept"):
             with path.open("rb") as handle:
                 yield from map(Document.from_json, handle)
 
@@ -69,10 +71,10 @@ class Streamed:
 
 def run_streamed(
     pipeline: Pipeline,
-    files: Iterable[str | Path],
+    files: Iterable[str | Path] | Any,
     out: str | Path,
     *,
-    workers: int = 2,
+    workers: int | Any = 2,
     memory: str | int = "256MB",
     progress: str | None = None,
     patience: float = 300.0,
@@ -89,7 +91,7 @@ def run_streamed(
 
     Raises:
         ValueError: for a missing file, too little memory for the longest document, steps of `__main__`, or a folder
-            that holds the run of another pipeline or of other input.
+            that holds the run of another pipeline or of other input, or one that was finished and changed since.
         ShardNotWritten: if the disk is full or may not be written to. Nothing is lost: start again.
         RuntimeError: if another process works in the folder, or workers cannot start.
     """
@@ -107,16 +109,19 @@ def run_streamed(
         shutil.rmtree(out / "work", ignore_errors=True)
         _sweep(out)
     found = load_json(out / "manifest.json")
+    _check_shards(out, found["shards"])
     known = {name: found[name] for name in ("counts", "removed", "quarantined", "bytes_in", "bytes_out")}
     return Streamed(out, **known, seconds=time.perf_counter() - began)
 
 
 def _checked(
-    pipeline: Pipeline, files: Iterable[str | Path], workers: int, memory: str | int
+    pipeline: Pipeline, files: Iterable[str | Path] | Any, workers: int | Any, memory: str | int
 ) -> tuple[list[Path], int]:
+    if isinstance(files, str | Path):
+        raise ValueError(f"give a list of files, got one, {str(files)!r}: put it in brackets")
     paths, budget = [Path(path).absolute() for path in files], bytes_of(memory)
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"workers must be a whole number from 1 on, got {workers!r}")
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
         raise ValueError(f"files of JSON lines are wanted, and there is no {missing[0] if missing else 'file given'}")
@@ -132,6 +137,14 @@ def _checked(
                 "find it: put it into a module"
             )
     return paths, budget
+
+
+def _check_shards(out: Path, shards: dict[str, Any]) -> None:
+    """Refuse a finished run of which somebody has taken or changed a shard since."""
+    for name, shard in shards.items():
+        path = out / name
+        if not path.is_file() or path.stat().st_size != shard["bytes"]:
+            raise ValueError(f"{path} is gone, or not what the finished run wrote: give an empty folder to begin anew")
 
 
 def _steps(

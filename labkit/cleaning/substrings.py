@@ -95,9 +95,10 @@ def repeated(texts: Sequence[str], length: int = 50, unit: str = "word", *, keep
             f"length must be 2 or more, unit 'word' or 'character', keep 'first' or 'none'; "
             f"got {length}, {unit!r} and {keep!r}"
         )
-    numbers, spans, first = _numbered(texts, unit)
-    marked = repeats(numbers, length, keep)
-    return [_merged(spans[i], marked[first[i] : first[i] + len(spans[i])]) for i in range(len(texts))]
+    spans = [_units(text, unit) for text in texts]
+    marked = repeats(_numbered(texts, spans), length, keep)
+    first = np.cumsum([0, *(len(part) + 1 for part in spans)]).tolist()
+    return [_merged(part, marked[at : at + len(part)]) for at, part in zip(first, spans, strict=False)]
 
 
 def repeats(sequence: Any, length: int, keep: str = "first") -> Bool[np.ndarray, " places"]:
@@ -126,23 +127,27 @@ def _covered(starts: Bool[np.ndarray, " runs"], places: int, length: int) -> Boo
     return np.cumsum(change)[:places] > 0
 
 
-def _numbered(texts: Sequence[str], unit: str) -> tuple[Int64[np.ndarray, " places"], list[Spans], list[int]]:
-    """All units as numbers, with a number of its own behind each text; spans of the units; where each text begins."""
+def _units(text: str, unit: str) -> Int64[np.ndarray, "units 2"]:
+    """Where each unit of a text begins and ends."""
+    if unit == "character":
+        return np.arange(len(text))[:, None] + np.arange(2)
+    return np.array([match.span() for match in re.finditer(r"\S++", text)], np.int64).reshape(-1, 2)
+
+
+def _numbered(texts: Sequence[str], spans: Sequence[Int64[np.ndarray, "_ 2"]]) -> Int64[np.ndarray, " places"]:
+    """All units as numbers, with a number of its own behind each text."""
     known: dict[str, int] = {}
-    numbers, spans, first = [], [], []
-    pattern = re.compile(r"\S++" if unit == "word" else r"(?s:.)")
-    for i, text in enumerate(texts):
-        first.append(len(numbers))
-        spans.append([match.span() for match in pattern.finditer(text)])
-        numbers += [known.setdefault(text[a:b], len(known)) for a, b in spans[-1]]
-        numbers.append(-1 - i)
-    return np.array(numbers, np.int64), spans, first
+    parts = [np.zeros(0, np.int64)]
+    for i, (text, places) in enumerate(zip(texts, spans, strict=True)):
+        units = (known.setdefault(text[a:b], len(known)) for a, b in places)
+        parts += [np.fromiter(units, np.int64, len(places)), np.array([-1 - i], np.int64)]
+    return np.concatenate(parts)
 
 
-def _merged(spans: Spans, marked: Bool[np.ndarray, " units"]) -> Spans:
+def _merged(spans: Int64[np.ndarray, "units 2"], marked: Bool[np.ndarray, " units"]) -> Spans:
     """Neighbouring marked units as one span."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(np.int8)))
-    return [(spans[a][0], spans[b - 1][1]) for a, b in edges.reshape(-1, 2).tolist()]
+    return [(int(spans[a, 0]), int(spans[b - 1, 1])) for a, b in edges.reshape(-1, 2).tolist()]
 
 
 def cut(texts: Sequence[str], spans: Sequence[Spans]) -> list[str]:
@@ -161,10 +166,11 @@ def cut(texts: Sequence[str], spans: Sequence[Spans]) -> list[str]:
 
 
 def _without(text: str, cuts: Spans) -> str:
-    result, place = "", 0
+    pieces, last, place, space = [], "", 0, re.compile(r"\s*+")
     for start, end in sorted(cuts):
-        result += text[place:start]
+        pieces.append(text[place:start])
+        last = pieces[-1][-1:] or last  # the character before the cut
         place = max(place, end)
-        if not result or result[-1].isspace():
-            place += len(text[place:]) - len(text[place:].lstrip())
-    return result + text[place:]
+        if not last or last.isspace():
+            place = space.match(text, place).end()
+    return "".join([*pieces, text[place:]])

@@ -11,11 +11,11 @@ classic steps that throw words away, `reduced`, are here so that their price for
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from labkit.cleaning.extras import need
 from labkit.corpora import CorpusUnavailable, nltk_data, sentences_of
+from labkit.corpora.extras import need
 
 LANGUAGES = ("en", "zh")
 _FEW_ENGLISH = """
@@ -248,7 +248,7 @@ def _stemmer() -> Callable[[str], str]:
     return need("nltk.stem.porter", why="to cut endings").PorterStemmer().stem
 
 
-@cache
+@lru_cache(maxsize=2**16)
 def _stem(token: str) -> str:
     return _stemmer()(token)
 

@@ -1,7 +1,6 @@
 """Files that are whole or not there, and packages that only some of this needs."""
 
 import errno
-import importlib
 import os
 import tempfile
 import time
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from labkit.corpora.extras import need
 
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 HOUR = 3600.0
@@ -93,14 +94,7 @@ def extra(name: str) -> Any:
     Raises:
         ModuleNotFoundError: naming the command that installs it.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ModuleNotFoundError(
-            f"this needs the package {package} ({error}): pip install {package} "
-            "(it comes with the extra llm-labkit[training])"
-        ) from error
+    return need(name, extra="training")
 
 
 def _explained(error: OSError, path: Path, size: int) -> OSError:

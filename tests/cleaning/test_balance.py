@@ -126,3 +126,19 @@ def test_what_cannot_be_reported_or_drawn_is_refused():
         temperature_shares({"a": 0})
     with pytest.raises(ValueError, match="no labels to weigh"):
         class_weights([])
+
+
+def test_documents_without_an_id_do_not_count_as_the_same_id():
+    assert report([{"text": "a"}, {"text": "b"}, {"id": "1", "text": "c"}, {"id": "1", "text": "d"}]).repeated_ids == 1
+
+
+def test_full_width_letters_and_serbian_in_latin_letters_contradict_nothing():
+    labelled = [("Ｈｅｌｌｏ ｗｏｒｌｄ", "en"), ("ﾊﾛｰ", "ja"), ("Dobar dan", "sr")]
+    assert not any(contradicts(text, language) for text, language in labelled)
+
+
+def test_bytes_and_a_negative_size_are_refused():
+    with pytest.raises(ValueError, match="a text is a string, got bytes: decode"):
+        report([{"id": "1", "text": b"abc"}])
+    with pytest.raises(ValueError, match="size=-5"):
+        resample(["a", "b"], how="temperature", size=-5)

@@ -155,3 +155,19 @@ def test_verdicts_and_texts_equal_those_of_datatrove(texts, monkeypatch):
 def test_what_is_no_text_is_refused():
     with pytest.raises(ValueError, match="a text is a string, not bytes"):
         c4(b"bytes")
+
+
+@pytest.mark.parametrize(
+    ("banned", "text", "found"),
+    [
+        (("Bad",), "This is a BAD line of a page.", 1),
+        (("bad line",), "This is a bad line of a page.", 1),
+        ("bad", "This is a bad line of a page.", 1),
+        (("脏话",), "这里有一句脏话在中间。", 1),
+        (("ad", "lin", "line of"), "This is a bad line of a page.", 1),
+        (("ad", "lin"), "This is a bad line of a page.", None),
+    ],
+)
+def test_banned_words_may_have_capitals_be_phrases_or_stand_in_chinese(banned, text, found):
+    verdict = c4(text, replace(C4, banned=banned, sentences=None, terminal=())).verdict
+    assert (verdict.value, verdict.kept) == (found, found is None)

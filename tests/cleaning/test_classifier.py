@@ -180,3 +180,8 @@ def test_what_cannot_be_is_refused():
 
 def test_the_pattern_waits_until_it_is_needed():
     assert classifier._pattern().findall("A1 b_c") == ["A1", "b_c"]
+
+
+def test_a_single_text_is_no_list_of_texts_to_learn_from():
+    with pytest.raises(ValueError, match="got a single text"):
+        QualityClassifier(64).fit("a good text", ["a bad one"])

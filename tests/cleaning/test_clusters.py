@@ -40,3 +40,9 @@ def test_the_order_of_the_pairs_does_not_matter(pairs, draw):
 
 def test_a_long_chain_needs_no_recursion():
     assert not components(3000, [(i, i + 1) for i in reversed(range(2999))]).any()
+
+
+@pytest.mark.parametrize("pair", [(0, -1), (0, 3), (-3, 1)])
+def test_a_pair_of_no_item_is_refused_and_not_counted_from_the_end(pair):
+    with pytest.raises(ValueError, match="is not of 3 items"):
+        components(3, [pair])

@@ -94,3 +94,9 @@ def test_hashes_do_not_confuse_grams():
 def test_a_single_text_is_refused():
     with pytest.raises(ValueError, match="put a single text in a list"):
         overlaps("train", ["test"])
+
+
+def test_texts_may_come_as_an_array():
+    texts = np.array(["we know that a b c d is so", "e f"])
+    assert gram_size(texts) == 8
+    assert [found.test for found in overlaps(texts, texts, 3)] == [0, 1]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from labkit.cleaning.datasheet import _MASK, OPEN, SECTIONS, datasheet, general, set_hash, write_datasheet
+from labkit.cleaning.datasheet import _MASK, OPEN, SECTIONS, datasheet, general, markdown, set_hash, write_datasheet
 from labkit.cleaning.documents import Document
 from labkit.cleaning.pipeline import Drop, Pipeline, run, step
 
@@ -97,3 +97,8 @@ def test_hostile_reasons_cost_no_more_than_their_length(piece):
 
     short, long = seconds(4_000), seconds(32_000)
     assert long <= 8 * 4 * max(short, 0.002)
+
+
+def test_text_that_utf8_cannot_write_has_a_hash_and_a_line_end_does_not_break_a_table():
+    assert set_hash([Document("1", "\ud800")]) != set_hash([Document("1", "\ud801")])
+    assert markdown(("a",), [("x\r\ny | z",)])[-1] == "| x y \\| z |"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.cleaning.decoding import Decoded, binary, codec, decode, guess, plausibility
-from labkit.cleaning.extras import need
+from labkit.corpora.extras import need
 
 SAMPLES = {
     "cp1252": "Le café était fermé à midi, où l’on mangeait très bien — 5 €.",
@@ -96,3 +96,15 @@ def test_a_document_above_the_limit_is_refused_with_both_sizes():
 def test_a_missing_package_is_named_with_the_command_that_brings_it():
     with pytest.raises(ModuleNotFoundError, match=r"needed to fly.*pip install nowhere .*llm-labkit\[scale\]"):
         need("nowhere.inside", extra="scale", why="to fly")
+
+
+@pytest.mark.parametrize("label", ["undefined", "unicode_escape", "raw_unicode_escape", "utf-7", "mbcs", "charmap"])
+def test_codecs_that_no_browser_has_are_no_encoding_of_a_page(label):
+    assert codec(label) is None
+    assert decode(b"caf\xe9 +AOk-", label).text == "café +AOk-"
+
+
+def test_labels_that_nobody_knows_do_not_fill_the_memory():
+    for number in range(5000):
+        codec(f"label-{number}")
+    assert codec.cache_info().currsize <= 4096

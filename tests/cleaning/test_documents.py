@@ -94,3 +94,10 @@ def test_ranges_that_meet_give_every_line_once(tmp_path_factory, sizes, cut):
 def test_the_length_of_a_document_is_in_bytes_of_both_forms():
     assert too_long(Document("a", "你好", b"abc"), 9) == ""
     assert too_long(Document("a", "你好", b"abc"), 8) == "longer than 8 bytes"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_the_first_document(name, tmp_path):
+    data = '{"id":"1"}\r\n{"id":"2"}'.encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert [document.id for document in read([tmp_path / name])] == ["1", "2"]

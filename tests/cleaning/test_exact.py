@@ -84,3 +84,8 @@ def test_unknown_ways_are_refused(wrong):
         duplicates(["a"], **wrong)
     with pytest.raises(ValueError, match="put a single text in a list"):
         duplicates("a text")
+
+
+def test_line_ends_of_windows_make_no_difference_between_lines_and_paragraphs():
+    assert duplicates(["Menu\r\nNews\r\nMenu"], by="line").texts == ["Menu\r\nNews"]
+    assert duplicates(["Menu\r\n\r\nNews", "Menu\n\nMore"], by="paragraph").texts == ["Menu\r\n\r\nNews", "More"]

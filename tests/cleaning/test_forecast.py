@@ -100,3 +100,7 @@ def test_plans_without_sense_are_refused():
         Rate(0, 1, 1)
     with pytest.raises(ValueError, match="key_bits=0"):
         expected_candidates(10, Bands(2, 2), key_bits=0)
+
+
+def test_text_that_utf8_cannot_write_has_a_size():
+    assert measured_rate(len, ["x\ud800"]).bytes_in == 4

@@ -154,3 +154,9 @@ def test_an_unknown_rule_and_what_is_no_text_are_refused():
         gopher("a", only=["length"])
     with pytest.raises(ValueError, match="a text is a string, not bytes"):
         gopher(b"a")
+
+
+@pytest.mark.parametrize("limits", [50, (1, 2, 3), ("50", None), (100, 50), "no"])
+def test_limits_that_are_no_pair_are_refused_by_the_name_of_their_rule(limits):
+    with pytest.raises(ValueError, match=r"word_count=.* no pair of limits: give"):
+        replace(GOPHER, word_count=limits)

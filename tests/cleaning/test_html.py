@@ -136,3 +136,23 @@ def test_hostile_markup_costs_in_proportion_to_its_length(piece):
 
     seconds(1_000)
     assert seconds(64_000) <= 8 * 4 * seconds(8_000) + 0.05
+
+
+def test_what_a_script_hides_ends_where_the_parser_ends_it():
+    twice = "<!-- <SCRIPT ></script> <script> </script>"
+    for inside in ("", "<!-- <script></script>", "<!-- <script>-->", "<!-->", twice):
+        page = f"<div><script>{inside}</script><p>after</p>"
+        assert nesting(page + "<div>" * 5)[0] == 6
+        assert "after" in [block.text for block in blocks(page)]
+    assert nesting("<div><script><!--<script></script></div></script>" * 50)[0] == 50
+    assert nesting("<div><script><!--<script></script></div>" + "<i>" * 9)[0] == 1  # never closed
+
+
+def test_scripts_that_never_end_take_no_more_work_for_each():
+    def seconds(count):
+        begin = time.process_time()
+        nesting("<script><!--<script>" * count)
+        nesting("<script><!--<script></script></script>" * count)
+        return time.process_time() - begin
+
+    assert seconds(16_000) < 32 * max(seconds(2_000), 1e-3)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labkit.cleaning import masking
 from labkit.cleaning.masking import mask, pseudonyms
 from labkit.cleaning.personal import Span, find
 from labkit.corpora.crawl import personal_documents
@@ -100,3 +101,19 @@ def test_a_key_that_protects_nothing_is_refused():
     for key in ("", b"", "x" * 65, 7):
         with pytest.raises(ValueError, match="1 to 64 bytes"):
             pseudonyms(key)
+
+
+def test_an_address_in_full_width_digits_is_judged_like_any_other():
+    assert mask("服务器１９２．１６８．０．１").text == "服务器１９２．１６８．０．１"
+    assert mask("服务器８．８．８．８ ２００１:db8::1").text == "服务器<ipv4> ２００１:db8::1"
+
+
+def test_a_chinese_address_with_a_number_right_behind_it_is_masked_the_first_time():
+    once = mask("张三@例子.中国13800138000")
+    assert once.text == "<email><phone>" and mask(once.text).count == 0
+
+
+def test_masks_of_many_tokens_do_not_fill_the_memory():
+    for number in range(200):
+        mask("bob@x.org", f"<{number}>")
+    assert masking._tokens.cache_info().currsize <= 64

@@ -138,3 +138,15 @@ def test_candidates_are_few_among_many_strangers():
 def test_an_impossible_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match=f"between 0 and 1, got {threshold}; for equal texts"):
         near_duplicates(["a"], threshold)
+
+
+def test_a_threshold_that_needs_more_hashes_says_which_bands_to_give():
+    with pytest.raises(ValueError, match=r"bands=choose\(0\.05, 104\)"):
+        near_duplicates(["a b c"], 0.05)
+    assert near_duplicates(["a b c"], 0.05, bands=choose(0.05, 104)).kept == [0]
+
+
+@pytest.mark.parametrize("threshold", [None, "0.8"])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold must lie between 0 and 1"):
+        near_duplicates(["a b c"], threshold)

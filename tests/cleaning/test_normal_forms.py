@@ -1,5 +1,6 @@
 """Normal forms: the standard's own examples, Python's tables, and characters that nobody sees."""
 
+import time
 import unicodedata
 
 import pytest
@@ -76,3 +77,16 @@ def test_compatibility_forms_lose_what_they_exchange():
 def test_an_unknown_form_is_refused():
     with pytest.raises(ValueError, match="'nfc' is no Unicode normal form; choose one of NFC"):
         clean_characters("a", "nfc")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_thousands_of_marks_on_one_letter_are_put_in_order_in_time_that_grows_with_their_number(form):
+    def seconds(pairs):
+        text = "é" + "\u0300\u0316" * pairs + "ﬁ"
+        begin = time.process_time()
+        result = clean_characters(text, form).text
+        spent = time.process_time() - begin
+        return spent, result
+
+    assert seconds(300)[1] == unicodedata.normalize(form, "é" + "\u0300\u0316" * 300 + "ﬁ")
+    assert seconds(40_000)[0] < 32 * max(seconds(5_000)[0], 1e-3)

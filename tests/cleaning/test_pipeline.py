@@ -1,5 +1,7 @@
 """A pipeline in one process: what each stage takes out, what is quarantined, what a pipeline is recognised by."""
 
+import functools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -119,3 +121,43 @@ def test_drop_gives_its_reason_and_steps_have_readable_names():
     assert step(half_a_pair).name == "half a pair"
     assert step(fail)(Document("a", "fine")) == Document("a", "fine")
     assert Drop("short").reason == "short"
+
+
+def shouting(document, change=None):
+    """A step with a setting."""
+    return document
+
+
+class Judge:
+    """Something with a method and a number."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def decide(self, text):
+        """Whether it is short enough."""
+        return len(text) < self.limit
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (functools.partial(max, 1), functools.partial(max, 2)),
+        (functools.partial(max, 1), functools.partial(min, 1)),
+        (Judge(1).decide, Judge(2).decide),
+        (re.compile("a" * 300 + "b"), re.compile("a" * 300 + "c")),
+        (re.compile("a"), re.compile("a", re.IGNORECASE)),
+    ],
+    ids=["argument", "function", "owner of a method", "end of a pattern", "flag of a pattern"],
+)
+def test_settings_that_differ_inside_have_another_fingerprint(one, other):
+    codes = {Pipeline((step(shouting, change=change),)).fingerprint for change in (one, other)}
+    assert len(codes) == 2
+    assert Pipeline((step(shouting, change=one),)).fingerprint in codes
+
+
+def test_what_is_no_document_is_refused_in_words():
+    with pytest.raises(ValueError, match="takes Document, got str"):
+        run(Pipeline(()), ["a text"])
+    with pytest.raises(ValueError, match="a step is a function of a module"):
+        step(functools.partial(shouting, change=1))

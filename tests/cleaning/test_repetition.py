@@ -102,3 +102,8 @@ def test_an_order_that_is_no_whole_number_is_refused(n):
 def test_an_unknown_way_of_counting_is_refused():
     with pytest.raises(ValueError, match='"later" or "all"'):
         duplicate_ngrams("a b", 2, counted="both")
+
+
+def test_an_order_of_thousands_is_counted_without_deep_recursion():
+    assert duplicate_ngrams("a b c", 3000) == 0.0
+    assert duplicate_ngrams("a " * 6000, 3000, counted="all") == 0.5

@@ -60,3 +60,10 @@ def test_lists_of_different_lengths_are_refused():
         score_spans([], [[]])
     with pytest.raises(ValueError, match="negative count"):
         Score(-1, 0, 0)
+
+
+def test_what_is_no_span_or_no_text_is_named():
+    with pytest.raises(ValueError, match=r"a span is \(start, end, kind\), got 1; put the spans of one document"):
+        score_spans([(1, 2, "email")], [(1, 2, "email")])
+    with pytest.raises(ValueError, match="as strings, got bytes and str"):
+        score_text(b"a", "a")

@@ -137,3 +137,19 @@ def test_what_is_no_list_of_texts_is_refused(texts, says):
 def test_impossible_shingles_are_refused(wrong):
     with pytest.raises(ValueError, match=r"size=0|'line'"):
         Shingling(**wrong)
+
+
+def test_a_shingle_longer_than_any_text_is_the_whole_text_and_costs_no_more():
+    texts = ["a b c", "d", "", "a b c d e"]
+    assert hash_shingles(texts, Shingling(10**12)).hashes.tolist() == hash_shingles(texts, Shingling(6)).hashes.tolist()
+
+
+@pytest.mark.parametrize("texts", [{"a b", "c"}, {0: "a b"}, iter(["a"])], ids=["set", "dictionary", "iterator"])
+def test_what_has_no_order_is_no_list_of_texts(texts):
+    with pytest.raises(ValueError, match="a list of texts is expected"):
+        hash_shingles(texts)
+
+
+def test_a_size_that_is_no_whole_number_is_refused():
+    with pytest.raises(ValueError, match=r"size=2\.5"):
+        Shingling(size=2.5)

@@ -13,9 +13,9 @@ import pytest
 
 from labkit.cleaning.documents import Document, read
 from labkit.cleaning.interrupting import interrupted
-from labkit.cleaning.pipeline import Step, run, step
+from labkit.cleaning.pipeline import Pipeline, Step, run, step
 from labkit.cleaning.quarantine import Quarantined
-from labkit.cleaning.shards import ShardNotWritten, bytes_of, chunks_of
+from labkit.cleaning.shards import ShardNotWritten, bytes_of, chunks_of, in_order
 from labkit.cleaning.streaming import run_streamed
 from tests.cleaning.toy_steps import crash, crash_once, hang, kill_the_parent, toy
 
@@ -168,6 +168,9 @@ def test_a_worker_killed_from_outside_only_once_costs_no_document(tmp_path):
     pipeline = toy(step(crash_once, flag=str(tmp_path / "flag")))
     result = run_streamed(pipeline, [crawl], tmp_path / "out", workers=1, memory=MEMORY)
     assert (tmp_path / "flag").exists() and len(list(result.kept())) == 2 and result.quarantined == {}
+    undisturbed = run_streamed(pipeline, [crawl], tmp_path / "undisturbed", workers=1, memory=MEMORY)
+    manifests = [(run.folder / "manifest.json").read_bytes() for run in (result, undisturbed)]
+    assert manifests[0] == manifests[1]  # nothing in it of the file that the killed worker had begun
 
 
 def test_a_document_that_hangs_a_step_is_quarantined(tmp_path):
@@ -302,3 +305,38 @@ def test_a_run_killed_on_purpose_leaves_some_chunks_and_the_next_start_does_the_
     assert tree(tmp_path / "out") == tree(undisturbed.folder)
     with pytest.raises(RuntimeError, match="before it could be killed"):
         interrupted(toy(), [crawl], tmp_path / "out", after=1, memory=MEMORY)
+
+
+def test_a_single_file_and_a_folder_with_a_plan_of_something_else_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id":"1","text":"one"}\n')
+    with pytest.raises(ValueError, match="give a list of files, got one"):
+        run_streamed(Pipeline(()), str(path), tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "plan.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ValueError, match="holds a run of another pipeline"):
+        run_streamed(Pipeline(()), [path], tmp_path / "other")
+
+
+def test_shards_are_in_order_beyond_a_hundred_thousand(tmp_path):
+    for name in ("99999", "100000", "00002"):
+        (tmp_path / f"{name}.jsonl").touch()
+    assert [path.stem for path in in_order(tmp_path)] == ["00002", "99999", "100000"]
+
+
+def test_a_finished_run_that_lost_a_shard_is_not_taken_for_whole(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id":"1","text":"one"}\n')
+    toys = Pipeline((), longest=1000)
+    run_streamed(toys, [path], tmp_path / "out", workers=1, memory="1MB")
+    (tmp_path / "out" / "kept" / "00000.jsonl").unlink()
+    with pytest.raises(ValueError, match="is gone, or not what the finished run wrote"):
+        run_streamed(toys, [path], tmp_path / "out", workers=1, memory="1MB")
+
+
+@pytest.mark.parametrize("workers", [None, 1.5, 0])
+def test_workers_are_a_whole_number(workers, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.touch()
+    with pytest.raises(ValueError, match="workers must be"):
+        run_streamed(Pipeline(()), [path], tmp_path / "out", workers=workers)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -122,3 +123,23 @@ def test_the_work_does_not_explode_on_a_text_of_one_word():
 def test_impossible_searches_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_many_cuts_of_a_long_text_cost_no_more_each_than_few():
+    def seconds(count):
+        text, cuts = "ab cd " * count, [(6 * i, 6 * i + 2) for i in range(count)]
+        begin = time.process_time()
+        assert cut([text], [cuts]) == ["cd " * count]
+        return time.process_time() - begin
+
+    seconds(10)
+    assert seconds(80_000) < 32 * max(seconds(10_000), 1e-3)
+
+
+def test_characters_are_searched_with_a_few_numbers_each():
+    tracemalloc.start()
+    try:
+        assert repeated(["abcdefgh" * 8000], 100, "character") == [[(107, 64_000)]]
+        assert tracemalloc.get_traced_memory()[1] < 160 * 64_000
+    finally:
+        tracemalloc.stop()

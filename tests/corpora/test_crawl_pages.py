@@ -58,3 +58,8 @@ def test_unknown_tags_and_templates_are_refused():
         page([], seed=0)
     with pytest.raises(ValueError, match="template=99"):
         page(["One."], seed=0, template=99)
+
+
+def test_a_single_text_is_no_list_of_paragraphs():
+    with pytest.raises(ValueError, match="got a single text"):
+        page("Hello", seed=0)

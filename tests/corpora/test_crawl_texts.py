@@ -1,6 +1,7 @@
 """Damage, copies, personal data and junk: each with its truth."""
 
 import re
+import time
 from collections import Counter
 from difflib import SequenceMatcher
 
@@ -21,7 +22,7 @@ from labkit.corpora.crawl import (
     word_shingles,
 )
 from labkit.corpora.crawl.identities import card_number, id_cn, luhn_digit
-from labkit.corpora.crawl.prose import clean_paragraphs
+from labkit.corpora.crawl.prose import clean_paragraphs, sentences
 
 TEXTS = [
     " ".join(f"w{(i * 7919 + j * j) % 1009}" for j in range(120)) + "\n\n" + " ".join(f"v{i}x{j}" for j in range(60))
@@ -185,3 +186,20 @@ def test_clean_paragraphs_hold_no_personal_data_that_nobody_planted():
     pattern = re.compile(r"\S+@\S+\.\w|https?:|\b\d{3}-\d{2}-\d{4}\b|\b\d{15,}\b")
     for language in ("en", "zh"):
         assert not [p for p in clean_paragraphs(language) if pattern.search(p)]
+
+
+def test_copies_without_a_similarity_are_refused():
+    with pytest.raises(ValueError, match=r"similarities=\(\)"):
+        near_copies(["a b c " * 20], similarities=(), seed=0)
+
+
+def test_chinese_sentences_are_cut_in_one_pass_and_a_rest_without_an_end_is_left_out():
+    assert sentences("甲说：“好！”乙。丙", "zh") == ["甲说：“好！”", "乙。"]
+    assert sentences("没有结尾", "zh") == ["没有结尾"]
+
+    def seconds(count):
+        begin = time.process_time()
+        assert len(sentences("中”" * count, "zh")) == 1
+        return time.process_time() - begin
+
+    assert seconds(80_000) < 32 * max(seconds(10_000), 1e-3)

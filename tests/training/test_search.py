@@ -97,5 +97,5 @@ def test_what_cannot_be_is_refused():
 
 def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs the package optuna .*llm-labkit\[training\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"the package optuna is needed .*llm-labkit\[training\]"):
         search(bowl, 1)

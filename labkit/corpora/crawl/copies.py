@@ -60,10 +60,10 @@ def near_copies(
 
     Raises: ValueError for no texts, a text under 20 words (characters), or a similarity that is not between 0 and 1.
     """
-    if not texts or copies < 1 or any(not 0 < s < 1 for s in similarities):
+    if not texts or copies < 1 or not similarities or any(not 0 < s < 1 for s in similarities):
         raise ValueError(
             f"got {len(texts)} texts, copies={copies!r}, similarities={tuple(similarities)!r}; "
-            "give at least one text, one copy of each, and similarities between 0 and 1"
+            "give at least one text, one copy of each, and some similarities between 0 and 1"
         )
     rng = random.Random(f"copies {seed} {language}")
     made, family = list(texts), {i: [i] for i in range(len(texts))}

@@ -1,8 +1,9 @@
 """Paragraphs in many languages, labelled: words of Faker's lists, short ones more often, in random order."""
 
-import importlib
 import random
 from functools import cache
+
+from labkit.corpora.extras import need
 
 # Lists of real words only: Faker's Hebrew list is transliterated Latin filler and en_PH is Latin, so they are not used.
 LOCALES = {
@@ -59,13 +60,7 @@ def word_list(language: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """The words of a language and cumulative weights 1 / length²: short words are the frequent ones (Zipf 1935)."""
     if language not in LOCALES:
         raise ValueError(f"language={language!r} has no word list here; give one of {', '.join(LANGUAGES)}")
-    try:
-        module = importlib.import_module(f"faker.providers.lorem.{LOCALES[language]}")
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            "text in other languages is made from the word lists of Faker, which is not installed; "
-            "run pip install Faker (it comes with the extra llm-labkit[cleaning])"
-        ) from missing
+    module = need(f"faker.providers.lorem.{LOCALES[language]}", why="for the words of other languages")
     # Sorted and without repeats: neither the order nor a doubled entry of Faker's file changes our text.
     words = tuple(sorted(set(module.Provider.word_list)))
     total, weights = 0.0, []

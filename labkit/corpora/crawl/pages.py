@@ -32,8 +32,10 @@ def page(
 
     The main text does not depend on the template. `charset` is what the page says of itself; None says nothing.
 
-    Raises: ValueError for no paragraphs, a tag that is not in TAGS, or a template that does not exist.
+    Raises: ValueError for no paragraphs or a single text, a tag that is not in TAGS, or a template that does not exist.
     """
+    if isinstance(paragraphs, str):
+        raise ValueError("give a list of paragraphs, got a single text: put it in brackets")
     blocks = [("p", block) if isinstance(block, str) else (block[0], block[1]) for block in paragraphs]
     unknown = {tag for tag, _ in blocks} - set(TAGS)
     if not blocks or unknown:

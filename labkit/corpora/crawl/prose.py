@@ -11,7 +11,8 @@ SOURCES = {"en": "wikipedia", "zh": "sanguo"}
 _UNWANTED = re.compile(r"''|\[\[|\{\{|[|<>{}@\\]|https?:|www\.|\d{3}[-. ]\d{3,}|\d+\.\d+\.\d+|::|\d{7}|>>>")
 # No end: the dot of an initial, and what no capital letter or digit follows.
 _END = re.compile(r"(?<=[.!?\"”)])(?<![^\w.][A-Z]\.)(?<!\.[A-Z]\.)\s+(?=[\"“(]?[A-Z0-9])")
-_CHINESE_SENTENCE = re.compile(r"[^。！？]+[。！？]+[”’」』]*")
+_CHINESE_SENTENCE = re.compile(r"[^。！？]++[。！？]*+[”’」』]*+")  # the last one may have no end
+_NO_END = re.compile(r"[^。！？]++")
 _SHORTEST = {"en": 120, "zh": 40}  # characters
 _LONGEST = {"en": 1200, "zh": 260}
 
@@ -77,7 +78,10 @@ def _split(line: str, language: str) -> Iterator[str]:
 
 def sentences(paragraph: str, language: str) -> list[str]:
     """Sentences, simply cut: good enough to mix paragraphs and to make headings."""
-    return _END.split(paragraph) if language == "en" else _CHINESE_SENTENCE.findall(paragraph) or [paragraph]
+    if language == "en":
+        return _END.split(paragraph)
+    found = _CHINESE_SENTENCE.findall(paragraph)
+    return [sentence for sentence in found if not _NO_END.fullmatch(sentence)] or [paragraph]
 
 
 class Prose:

@@ -1,4 +1,4 @@
-"""Packages that cleaning can use and the course does not insist on; refused with the way to get them."""
+"""Packages that a topic can use and the course does not insist on; refused with the way to get them."""
 
 import importlib
 from typing import Any
