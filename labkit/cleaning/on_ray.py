@@ -39,6 +39,7 @@ from labkit.corpora.extras import need
 
 __all__ = ["run_on_ray"]
 
+STARTS = 3  # of a cluster of this machine, when it is so busy that Ray gives up
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 
 
@@ -182,7 +183,14 @@ def _reachable(address: str) -> None:
 
 def _connect(ray: Any, address: str | None, cpus: int, object_store: int, folder: str) -> None:
     here = {"num_cpus": cpus, "object_store_memory": object_store, "include_dashboard": False, "_temp_dir": folder}
-    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(here if address is None else {}))
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(here if address is None else {}))
+            return
+        except Exception as error:  # Ray says no more than this when a busy machine takes longer than its 30 seconds
+            if not left or address is not None or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
 
 
 @contextmanager

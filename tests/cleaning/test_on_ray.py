@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.cleaning import on_ray
 from labkit.cleaning.documents import Document, read
 from labkit.cleaning.on_ray import run_on_ray
 from labkit.cleaning.pipeline import run
@@ -70,3 +71,23 @@ def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ValueError, match=r"no Ray cluster answers at 127.0.0.1:[0-9]+ .*ray start --head"):
             run_on_ray(toy(), [tmp_path / "crawl.jsonl"], address)
+
+
+def test_a_machine_too_busy_to_start_a_cluster_in_time_is_asked_again():
+    class Ray:
+        asked, ended = 0, 0
+
+        def init(self, address, **options):
+            self.asked += 1
+            if self.asked < 3:
+                raise RuntimeError("The current node timed out during startup.")
+
+        def shutdown(self):
+            self.ended += 1
+
+    busy = Ray()
+    on_ray._connect(busy, None, 2, 10**8, "folder")
+    assert (busy.asked, busy.ended) == (3, 2)
+    busy.asked = 0
+    with pytest.raises(RuntimeError, match="timed out"):  # another cluster's trouble is not ours to repeat
+        on_ray._connect(busy, "ray://head:1", 2, 10**8, "folder")
