@@ -12,6 +12,7 @@ nbval 0.11 runs every cell and compares outputs as text. On top of that:
 """
 
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 
 import pytest
@@ -94,7 +95,8 @@ class Cell(IPyNbCell):
         if never_run and not self.options["skip"]:
             self.raise_cell_error("The cell was never run: store its outputs with `make save`.")
         tally = self.config.stash[TALLY]
-        tally.count(coalesce_streams(self.cell.outputs), checked=self.options["check"] and not self.options["skip"])
+        outputs = coalesce_streams(deepcopy(self.cell.outputs))  # it joins what is printed in place
+        tally.count(outputs, checked=self.options["check"] and not self.options["skip"])
         with unseen_messages(self.parent) as unseen:
             super().runtest()
         if unseen and self.options["check"]:

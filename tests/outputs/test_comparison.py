@@ -80,6 +80,16 @@ CASES = {
     "an output that is new": ("print('a')", [], False),
     "the order of outputs": ("print('a')\n" + say({"text/plain": "b"}), [shown(text_plain="b"), stream("a\n")], False),
     "an address": ("print(f'<A at {hex(id(print))}>')", [stream("<A at 0x…>\n")], True),
+    "words before and after a display": (
+        "print('a')\n" + say({"text/plain": "b"}) + "\nprint('c')",
+        [stream("a\n"), shown(text_plain="b"), stream("c\n")],
+        True,
+    ),
+    "a word after a display": (
+        "print('a')\n" + say({"text/plain": "b"}) + "\nprint('c')",
+        [stream("a\n"), shown(text_plain="b"), stream("d\n")],
+        False,
+    ),
     "stderr for stdout": ("print('a')", [stream("a\n", name="stderr")], False),
     "a cleared output": (
         "import IPython.display as d\nd.clear_output()\nprint('a')",
