@@ -9,7 +9,7 @@ import pytest
 from labkit.workbench.checking import Exercise, all_exercises, find, fresh_cases, mark, prove
 from labkit.workbench.showing import source_of
 
-TENSOR_NOTEBOOKS = ("06", "07", "08", "09", "10")
+TENSOR_NOTEBOOKS = ("06", "07", "08", "09", "10", "16", "17", "18")
 WITH_TENSORS = [e for e in all_exercises() if e.kind == "function" and e.notebook.startswith(TENSOR_NOTEBOOKS)]
 
 

@@ -1,0 +1,156 @@
+"""Rank 0 of a parameter server."""
+
+import contextlib
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from labkit.data_parallel.parameter_server.messages import (
+    BODY,
+    HEADER,
+    PULL,
+    PUSH,
+    Flat,
+    Push,
+    Served,
+    flat_weights,
+    size_of,
+    step_with,
+)
+
+MODES = ("synchronous", "asynchronous")
+
+
+def serve(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | Any,
+    updates: int,
+    mode: str = "synchronous",
+    *,
+    damping: bool = False,
+    patience: float | int = 10.0,
+) -> Served:
+    """Rank 0's part: answer the workers until so many updates are made or none is left, then tell them to stop.
+
+    Args:
+        damping: divide a gradient by 1 + its staleness (with SGD: a smaller step for old news).
+        patience: seconds without a sign of life after which a worker counts as lost; the others go on.
+
+    Raises:
+        ValueError: for another mode.
+
+    Source: Zhang et al. (2016), Staleness-aware async-SGD, section 3, for the damping.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {' or '.join(MODES)}, got {mode!r}")
+    server = _Server(model, optimizer, updates, mode == "synchronous", damping, patience)
+    return server.run()
+
+
+class _Server:
+    """The state of the server: who is there, who waits for weights, and gradients that wait for the others'."""
+
+    def __init__(self, model: nn.Module, optimizer: Any, updates: int, together: bool, damping: bool, patience: float):
+        self.model, self.optimizer, self.updates = model, optimizer, updates
+        self.together, self.damping, self.patience = together, damping, patience
+        self.begin = time.monotonic()
+        self.heard = dict.fromkeys(range(1, distributed.get_world_size()), self.begin)
+        self.waiting: list[int] = []
+        self.pushed: dict[int, tuple[Flat, int]] = {}
+        self.seen, self.last_words = Served(), []
+
+    def run(self) -> Served:
+        while self.seen.updates < self.updates and self.heard:
+            self._listen()
+            self._forget_the_silent()
+            if self.together and self.heard and self.pushed.keys() >= self.heard.keys():
+                self._step({worker: self.pushed[worker] for worker in sorted(self.pushed)})
+            self._answer()
+        self._dismiss()
+        return self.seen
+
+    def _listen(self) -> None:
+        """One message, from whoever comes first: a sign of life in any case. Without any, all are lost."""
+        header = torch.zeros(2, dtype=torch.int64)
+        request = distributed.irecv(header, tag=HEADER)
+        try:
+            request.wait(timedelta(seconds=self.patience))
+        except RuntimeError:
+            return self._lose(list(self.heard))
+        worker, (kind, version) = request._source_rank(), header.tolist()
+        self.heard[worker] = time.monotonic()
+        if worker in self.seen.lost:
+            self.seen.lost.remove(worker)
+        if kind == PULL:
+            self.waiting.append(worker)
+        if kind == PUSH:
+            self._receive(worker, version)
+
+    def _receive(self, worker: int, version: int) -> None:
+        """The gradient that was announced, and the loss behind it."""
+        body = torch.empty(size_of(self.model) + 1)
+        try:
+            distributed.irecv(body, worker, tag=BODY).wait(timedelta(seconds=self.patience))
+        except RuntimeError:  # it died in the middle of a message
+            return self._lose([worker])
+        if self.seen.updates < self.updates:
+            self._take(worker, version, body)
+
+    def _take(self, worker: int, version: int, body: Flat) -> None:
+        if not self.together:
+            self._step({worker: (body, version)})
+        elif version == self.seen.updates:  # one that comes too late for its round is dropped
+            self.pushed[worker] = (body, version)
+
+    def _step(self, pushed: dict[int, tuple[Flat, int]]) -> None:
+        """One update with the mean of these gradients, added in the order of the workers."""
+        total = torch.zeros(size_of(self.model))
+        for worker, (body, version) in pushed.items():
+            staleness = self.seen.updates - version
+            total += body[:-1] / (1 + staleness) if self.damping else body[:-1]
+            second = time.monotonic() - self.begin
+            self.seen.pushes.append(Push(worker, staleness, float(body[-1]), second))
+        step_with(self.model, self.optimizer, total / len(pushed))
+        self.seen.updates += 1
+        self.pushed = {}
+
+    def _answer(self) -> None:
+        """Give weights to all who wait, but for those whose gradient of this round is here already."""
+        if self.seen.updates == self.updates:
+            return
+        weights = flat_weights(self.model).float().cpu()
+        for worker in [worker for worker in self.waiting if worker not in self.pushed]:
+            self.waiting.remove(worker)
+            with contextlib.suppress(RuntimeError):  # it died waiting
+                distributed.send(torch.tensor([self.seen.updates, 1]), worker, tag=HEADER)
+                distributed.send(weights, worker, tag=BODY)
+
+    def _forget_the_silent(self) -> None:
+        limit = time.monotonic() - self.patience
+        self._lose([worker for worker, when in self.heard.items() if when < limit])
+
+    def _lose(self, workers: list[int]) -> None:
+        for worker in workers:
+            del self.heard[worker]
+            self.pushed.pop(worker, None)
+            self.seen.lost.append(worker)
+        self.waiting = [worker for worker in self.waiting if worker in self.heard]
+
+    def _dismiss(self) -> None:
+        """Tell all to stop, those who still compute as soon as they ask; the lost too, should they ever ask."""
+        stop = torch.tensor([self.seen.updates, 0])
+        told = set(self.seen.lost)
+        for worker in self.seen.lost:
+            with contextlib.suppress(RuntimeError):
+                self.last_words.append(distributed.isend(stop, worker, tag=HEADER))
+        while self.heard.keys() - told:
+            for worker in set(self.waiting) - told:
+                told.add(worker)
+                with contextlib.suppress(RuntimeError):
+                    distributed.send(stop, worker, tag=HEADER)
+            if self.heard.keys() - told:
+                self._listen()
+                self._forget_the_silent()

@@ -1,0 +1,61 @@
+"""Where ranks meet and what their environment says: torchrun's names, a port of their own, one thread each."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Port", "cores", "environment"]
+
+
+_NOT_THEIRS = ("PYTHONSTARTUP", "JPY_SESSION_NAME")  # a rank is no notebook
+
+
+class Port:
+    """A free port, kept for one run of ranks until it is closed: nobody else is given it meanwhile.
+
+    On Linux the socket stays bound without listening, so that rank 0 may listen there, and nobody else is offered
+    the port. Elsewhere it is let go at once, which leaves a moment for somebody else to take it.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("", 0))
+        self.number = self._socket.getsockname()[1]
+        if not sys.platform.startswith("linux"):
+            self._socket.close()
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._socket.close()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def environment(rank: int, world: int, port: int, threads: int, more: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of one rank: that of this process, torchrun's names, and what the caller adds."""
+    own = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
+    here: dict[str, Any] = {
+        "RANK": rank,
+        "WORLD_SIZE": world,
+        "LOCAL_RANK": rank,
+        "LOCAL_WORLD_SIZE": world,
+        "GROUP_RANK": 0,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "GOMP_SPINCOUNT": 0,  # OpenMP threads that spin while they wait take the core from the rank that works
+        "MPLBACKEND": "agg",
+        "TORCH_CPP_LOG_LEVEL": "FATAL",  # what it would log is raised as well
+        "LABKIT_RANK": rank,
+    }
+    loopback = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"} if hasattr(socket, "if_nameindex") else ()
+    if loopback:
+        here["GLOO_SOCKET_IFNAME"] = min(loopback)
+    return own | {name: str(value) for name, value in (here | dict(more)).items()}
