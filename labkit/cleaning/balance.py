@@ -65,7 +65,7 @@ class Report:
         lines.append(f"missing: {absent}; without text: {self.empty}; same id: {self.repeated_ids}")
         lines.append(f"language against script: {len(self.inconsistent)} contradict each other")
         for label in self.labels:
-            lines += ["", *table((label, "documents", "share", "words"), _printed(self.rows(label)))]
+            lines += ["", *table((label, "documents", "share", "words"), printed(self.rows(label)))]
         return "\n".join(lines)
 
 
@@ -282,7 +282,8 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _printed(rows: Iterable[tuple[str, int, float, int]]) -> list[tuple[str, ...]]:
+def printed(rows: Iterable[tuple[str, int, float, int]]) -> list[tuple[str, ...]]:
+    """The rows of a report as people read them."""
     return [(value, f"{count:,}", f"{share:.1%}", f"{words:,}") for value, count, share, words in rows]
 
 

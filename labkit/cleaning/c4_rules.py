@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.cleaning.gopher_rules import Verdict
-from labkit.cleaning.quality import CHINESE_TERMINAL, TERMINAL, sentences, split_words
+from labkit.cleaning.quality import CHINESE_TERMINAL, TERMINAL, refuse_bytes, sentences, split_words
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
@@ -73,7 +73,7 @@ def c4(
 
     Source: Raffel et al. (2020), section 2.2.
     """
-    split_words(text, language)
+    refuse_bytes(text)
     bad = _page_rule(text, rules) if rules.whole_page else None
     kept, cut, count = [], Counter(), 0
     for line in () if bad else text.splitlines():

@@ -19,6 +19,7 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from labkit.cleaning.limits import refuse_no_text
 from labkit.corpora.extras import need
 
 # One character of Chinese or Japanese, a run of other letters and digits, or one mark.
@@ -38,8 +39,7 @@ def pieces(text: str | Any) -> list[str]:
     Raises:
         ValueError: if the text is no string.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes first")
+    refuse_no_text(text)
     found = _pattern().findall(text.lower())
     return found + [f"{a} {b}" for a, b in pairwise(found)]
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit.cleaning.balance import report, size
+from labkit.cleaning.balance import printed, report, size
+from labkit.cleaning.shards import writing
 
 # The sections of Gebru et al., in their order.
 SECTIONS = ("Motivation", "Composition", "Collection process", "Preprocessing, cleaning and labelling", "Uses",
@@ -69,9 +70,9 @@ def datasheet(
 def write_datasheet(path: str | os.PathLike[str], result: Any, **settings: Any) -> Path:
     """Write `datasheet(result, **settings)` to a file, as a whole or not at all, and return its path."""
     path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(datasheet(result, **settings), encoding="utf-8", newline="\n")
-    beside.replace(path)
+    content = datasheet(result, **settings).encode("utf-8")
+    with writing(path) as handle:
+        handle.write(content)
     return path
 
 
@@ -95,8 +96,7 @@ def _composition(result: Any, labels: Sequence[str]) -> list[str]:
     ]
     lines += [f"- without {field}: {count}" for field, count in found.missing.items() if count]
     for label in labels:
-        rows = [(value, f"{count:,}", f"{share:.1%}", f"{words:,}") for value, count, share, words in found.rows(label)]
-        lines += ["", *markdown((label, "documents", "share", "words"), rows)]
+        lines += ["", *markdown((label, "documents", "share", "words"), printed(found.rows(label)))]
     masks = Counter(kind for document in result.kept for kind in _MASK.findall(document.text))
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(masks.items())) or "none"
     return [*lines, "", f"Personal data replaced by masks: {told}."]

@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["LONGEST", "Broken", "Document", "from_crawl", "lines", "opened", "parse", "read", "too_long"]
+__all__ = ["LONGEST", "Broken", "Document", "entries", "from_crawl", "lines", "opened", "read", "too_long"]
 
 LONGEST = 4_000_000  # bytes of a document, before and after each step
 HEAD = 200  # bytes that are remembered of a line that is too long to be read
@@ -88,8 +88,9 @@ def _object(line: str | bytes) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise ValueError("half of a surrogate pair stands alone") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else f"{error.msg} at character {error.pos}"
-        raise ValueError(f"not JSON: {what}") from error
+        if isinstance(error, RecursionError):
+            raise ValueError("not JSON: nested too deeply") from error
+        raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from error
     if not isinstance(found, dict):
         raise ValueError(f"a document is a JSON object, got {type(found).__name__}")
     return found
@@ -117,11 +118,26 @@ def too_long(document: Document, longest: int) -> str:
 def read(files: Iterable[str | Path], longest: int = LONGEST) -> Iterator[Document | Broken]:
     """The documents of files of JSON lines (.gz or plain) one by one, in bounded memory; broken lines as `Broken`."""
     for path in map(Path, files):
-        for offset, line, length in lines(path, 2 * longest + BLOCK):
-            yield parse(line, f"{path.name}:{offset}", length, longest)
+        for entry in entries(path, longest):
+            yield entry.document
 
 
-def parse(line: bytes, where: str, length: int, longest: int = LONGEST) -> Document | Broken:
+class Entry(NamedTuple):
+    """A line of a file: where it begins, its bytes (a head, if too long), its length, and what it was read as."""
+
+    offset: int
+    line: bytes
+    length: int
+    document: Document | Broken
+
+
+def entries(path: Path, longest: int, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+    """The lines that begin in the bytes from `start` to `stop`, each with its document of up to `longest` bytes."""
+    for offset, line, length in lines(path, 2 * longest + BLOCK, start, stop):  # base64 and escapes take their room
+        yield Entry(offset, line, length, _parse(line, f"{path.name}:{offset}", length, longest))
+
+
+def _parse(line: bytes, where: str, length: int, longest: int) -> Document | Broken:
     """A line as a document; or, with the reason, as what is broken. `where` names the line, `length` is all of it."""
     if length < 0:
         return Broken(where, "the compressed file is damaged from here on", line, 0)

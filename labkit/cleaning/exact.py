@@ -50,7 +50,7 @@ def duplicates(
         raise ValueError(f"keep is one of {', '.join(KEEP)}, by one of {', '.join(BY)}; got {keep!r} and {by!r}")
     parts = [_split(text, by) for text in texts]
     blank, windows = empty and by == "document", "" if by == "document" else "\r"  # the last line has no line end
-    of = copies([[_key(part.removesuffix(windows), normalise, blank) for part in text] for text in parts], keep)
+    of = copies([[key(part.removesuffix(windows), normalise, blank) for part in text] for text in parts], keep)
     left = [[p for j, p in enumerate(text) if (i, j) not in of] for i, text in enumerate(parts)]
     touched = {i for i, _ in of}
     removed = [i for i in sorted(touched) if not "".join(left[i]).strip()]
@@ -70,10 +70,10 @@ def copies(keys: Sequence[Sequence[bytes | None]], keep: str) -> dict[tuple[int,
     first: dict[bytes, tuple[int, int]] = {}
     of = {}
     for i, text in enumerate(keys):
-        for j, key in enumerate(text):
-            if key is None:
+        for j, one in enumerate(text):
+            if one is None:
                 continue
-            head = first.setdefault(key, (i, j))
+            head = first.setdefault(one, (i, j))
             if head != (i, j):
                 of[i, j] = head
                 if keep == "none":
@@ -92,8 +92,8 @@ def _split(text: str, by: str) -> list[str]:
     return _gap().split(text) if by == "paragraph" else text.split("\n")
 
 
-def _key(part: str, normalise: bool, empty: bool) -> bytes | None:
-    """16 bytes that stand for a part; None for one of nothing but space."""
+def key(part: str, normalise: bool = False, empty: bool = False) -> bytes | None:
+    """16 bytes that stand for a part, equal for equal ones only; None for one of nothing but space."""
     if not empty and (not part or part.isspace()):
         return None
     part = " ".join(part.casefold().split()) if normalise else part

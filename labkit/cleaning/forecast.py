@@ -229,7 +229,7 @@ def amount(size: Number) -> str:
     ('160 TB', '820 B')
     """
     for unit, name in _PREFIXES:
-        if size >= unit:
+        if float(f"{size / unit:.3g}") >= 1:  # 999.6 GB are "1 TB", not "1e+03 GB"
             return f"{size / unit:.3g} {name}"
     return f"{size:.3g} B"
 
@@ -243,6 +243,6 @@ def count(number: Number) -> str:
     if number >= 1e15:
         return f"{number:.2g}"
     for unit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
-        if number >= unit:
+        if float(f"{number / unit:.3g}") >= 1:
             return f"{number / unit:.3g} {name}"
     return f"{number:,.0f}"

@@ -5,7 +5,7 @@ gopher(text, replace(GOPHER, word_count=(20, None)))      # dataclasses.replace:
 gopher(chinese, GOPHER_ZH, "zh")                          # characters as words, and rules that make sense there
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, NamedTuple
@@ -118,16 +118,22 @@ def gopher(
     Source: Rae et al. (2021), section A.1.1 and table A1.
     """
     page = Page(text, words, language, bullets)
-    verdicts = (_verdict(page, rule, rules) for rule in _asked(only))  # the next is measured only if the last was kept
+    verdicts = (_verdict(*one) for one in _measured(page, rules, _asked(only)))  # the next only if the last was kept
     return next(filter(None, verdicts), Verdict(True))
 
 
-def _verdict(page: Page, rule: str, rules: GopherRules) -> Verdict | None:
-    """The verdict if the page breaks the rule, otherwise None."""
-    least, most = getattr(rules, rule) or (None, None)
-    if least is None and most is None:
-        return None
-    value = MEASURES[rule](page)
+def _measured(
+    page: Page, rules: GopherRules, asked: Sequence[str] = QUALITY + REPETITION
+) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, value, least and most of each rule that has a limit; a rule is measured when its turn comes."""
+    for rule in asked:
+        least, most = getattr(rules, rule) or (None, None)
+        if least is not None or most is not None:
+            yield rule, MEASURES[rule](page), least, most
+
+
+def _verdict(rule: str, value: float | int, least: float | int | None, most: float | int | None) -> Verdict | None:
+    """The verdict of a rule that is broken; None of one that is kept."""
     if least is not None and value < least:
         return Verdict(False, rule, value, least, "at least")
     return Verdict(False, rule, value, most, "at most") if most is not None and value > most else None
@@ -159,13 +165,10 @@ def checklist(
         ValueError: if the text is no string.
     """
     page, found = Page(text, words, language), []
-    for rule in QUALITY + REPETITION:
-        least, most = getattr(rules, rule) or (None, None)
-        if least is None and most is None:
-            continue
+    for rule, value, least, most in _measured(page, rules):
         sides = (("at least", least), ("at most", most))
         limit = ", ".join(f"{side} {bound:,g}" for side, bound in sides if bound is not None)
-        found.append(Checked(rule, MEASURES[rule](page), limit, _verdict(page, rule, rules) is None))
+        found.append(Checked(rule, value, limit, _verdict(rule, value, least, most) is None))
     return found
 
 
@@ -178,4 +181,4 @@ def broken(
         ValueError: if the text is no string.
     """
     page = Page(text, words, language)
-    return [verdict for rule in QUALITY + REPETITION if (verdict := _verdict(page, rule, rules))]
+    return [verdict for one in _measured(page, rules) if (verdict := _verdict(*one))]

@@ -1,6 +1,5 @@
 """A streamed run that is killed on purpose: to see what a crash leaves, and that the next start goes on from there."""
 
-import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from labkit.cleaning.pipeline import Pipeline
 from labkit.cleaning.shards import load_json
+from labkit.cleaning.workers import importing
 
 __all__ = ["Interrupted", "interrupted"]
 
@@ -46,12 +46,11 @@ def interrupted(
         RuntimeError: if the run ends or fails before that; the message says which.
     """
     out, given = Path(out), pickle.dumps(((pipeline, list(files), out), {"workers": workers, "memory": memory}))
-    folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
     with subprocess.Popen(
         [sys.executable, "-c", CODE],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": folders, "PYTHONSAFEPATH": "1"},
+        env=importing(),
     ) as process:
         process.stdin.write(given)
         process.stdin.flush()

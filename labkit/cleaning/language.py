@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from labkit.cleaning.limits import refuse_no_text
 from labkit.corpora.extras import need
 
 UNDETERMINED = "und"  # the code of ISO 639-2 for "we cannot say"
@@ -50,8 +51,7 @@ def letters(text: str | Any) -> str:
     Raises:
         ValueError: if the text is no string.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes first")
+    refuse_no_text(text)
     return f" {_NO_LETTERS.sub(' ', text[:LOOKED_AT].lower()).strip()} "
 
 
@@ -160,8 +160,7 @@ def identify(text: str | Any, *, threshold: float | int = 0.5, among: Sequence[s
             package.
     Source: Lui & Baldwin (2012), langid.py: an off-the-shelf language identification tool.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes first")
+    refuse_no_text(text)
     if among is not None and (strange := [code for code in among if code not in known()] or not among):
         raise ValueError(f"among must name languages of known(), got {strange if among else 'none'}")
     ranked = _langid().rank(text[:LOOKED_AT])

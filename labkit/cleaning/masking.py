@@ -47,7 +47,7 @@ def mask(
     Raises:
         ValueError: for a kind, token or policy that is not known, or a text that is not a string.
 
-    Source: Penedo et al. (2024), "The FineWeb datasets", section 3.5 (e-mail and public IP addresses).
+    Source: Penedo et al. (2024), "The FineWeb datasets", section 3.7 (e-mail and public IP addresses).
 
     >>> mask("bob@example.org asked 8.8.8.8 and 192.168.0.1").text
     '<email> asked <ipv4> and 192.168.0.1'

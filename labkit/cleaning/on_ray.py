@@ -18,23 +18,24 @@ from typing import Any
 import numpy as np
 
 from labkit.cleaning.banding import candidates, keys
-from labkit.cleaning.documents import BLOCK, Document, lines, parse
+from labkit.cleaning.documents import Document, entries
 from labkit.cleaning.minhash import MinHash
 from labkit.cleaning.near import decide, verified
 from labkit.cleaning.pipeline import (
     EXACT,
     NEAR,
+    Copies,
     Pipeline,
     Result,
     Step,
     admit,
     chosen_bands,
-    copy_of,
+    exact_copies,
+    remove,
     result_of,
     through,
 )
-from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, task
-from labkit.cleaning.signing import digest
+from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, existing, task
 from labkit.corpora.extras import need
 
 __all__ = ["run_on_ray"]
@@ -45,7 +46,7 @@ QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP
 
 def run_on_ray(
     pipeline: Pipeline,
-    files: Iterable[str | Path],
+    files: Iterable[str | Path] | Any,
     address: str | None = None,
     *,
     cpus: int = 2,
@@ -62,23 +63,19 @@ def run_on_ray(
         ValueError: for a file that is not there, or an address where no cluster answers.
         ModuleNotFoundError: without ray; the message says how to get it.
     """
-    began, paths = time.perf_counter(), [Path(path).absolute() for path in files]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing or not paths:
-        raise ValueError(f"files of JSON lines are wanted, and there is no {missing[0] if missing else 'file given'}")
+    began, paths = time.perf_counter(), existing(files)
     if address is not None:
         _reachable(address)
     with cluster(address, cpus, bytes_of(object_store)) as ray:
         data = steps_on_ray(ray, pipeline, chunks_of(paths, bytes_of(chunk)))
         rows = sorted(data.take_all(), key=lambda row: (row["chunk"], row["place"]))
     outcomes = [row["outcome"] for row in rows]
-    for number, gone in _copies(pipeline, rows, outcomes).items():
-        outcomes[number] = gone
+    _remove_copies(pipeline, rows, outcomes)
     return result_of(pipeline, outcomes, time.perf_counter() - began)
 
 
 def steps_on_ray(ray: Any, pipeline: Pipeline, chunks: list[Chunk]) -> Any:
-    """A data set of Ray with what became of every document, and the digest and band keys of those that are left."""
+    """A data set of Ray with what became of every document, and the band keys of those that are left."""
     tasks = [task(chunk) | {"stop": -1 if chunk.stop is None else chunk.stop} for chunk in chunks]
     data = ray.data.from_items(tasks, override_num_blocks=max(1, len(chunks)))
     data = data.map_batches(partial(_read, pipeline), batch_size=1)
@@ -90,11 +87,8 @@ def steps_on_ray(ray: Any, pipeline: Pipeline, chunks: list[Chunk]) -> Any:
 def _read(pipeline: Pipeline, batch: dict[str, Any]) -> dict[str, Any]:
     """The documents of one chunk."""
     number, path, start, stop = int(batch["number"][0]), Path(batch["file"][0]), batch["start"][0], batch["stop"][0]
-    read = lines(path, 2 * pipeline.longest + BLOCK, int(start), int(stop) if stop >= 0 else None)
-    rows = [
-        (place, line, admit(pipeline, parse(line, f"{path.name}:{offset}", length, pipeline.longest)))
-        for place, (offset, line, length) in enumerate(read)
-    ]
+    read = entries(path, pipeline.longest, int(start), int(stop) if stop >= 0 else None)
+    rows = [(place, entry.line, admit(pipeline, entry.document)) for place, entry in enumerate(read)]
     place, line, outcome = zip(*rows, strict=True) if rows else ((), (), ())
     columns = {"chunk": np.full(len(rows), number), "place": np.array(place, np.int64)}
     return columns | {"line": _objects(line), "outcome": _objects(outcome)}
@@ -108,10 +102,9 @@ def _step(one: Step, longest: int, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sign(pipeline: Pipeline, batch: dict[str, Any]) -> dict[str, Any]:
-    """The digest and the band keys of each text; empty for those that are out."""
+    """The band keys of each text; those of an empty one for what is out."""
     texts = [it.text if isinstance(it, Document) else "" for it in batch["outcome"]]
     columns = {name: batch[name] for name in ("chunk", "place", "outcome")}
-    columns["digest"] = _objects([b"%016x%016x" % digest(text) for text in texts])
     if pipeline.near is not None:
         bands = chosen_bands(pipeline)
         columns["keys"] = keys(MinHash(bands.hashes, pipeline.seed, pipeline.how).signatures(texts), bands)
@@ -125,24 +118,20 @@ def _objects(values: Iterable[Any]) -> Any:
     return column
 
 
-def _copies(pipeline: Pipeline, rows: list[dict[str, Any]], outcomes: list[Any]) -> dict[int, Any]:
-    """The copies, by number: exact ones by digest, near ones by band keys and exact similarity."""
-    alive = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Document)]
-    gone, first = {}, {}
-    for number in alive if pipeline.exact else ():
-        leader = first.setdefault(rows[number]["digest"], number)
-        if leader != number:
-            gone[number] = copy_of(outcomes[number].id, outcomes[leader].id, EXACT, 1.0)
-    alive = [number for number in alive if number not in gone]
-    if pipeline.near is None or not alive:
-        return gone
-    fetch = lambda places: [outcomes[alive[place]].text for place in places]  # noqa: E731
-    pairs = candidates(np.stack([rows[number]["keys"] for number in alive]))
-    found = decide(len(alive), verified(pairs, fetch, pipeline.near, how=pipeline.how), fetch, how=pipeline.how)
-    for copy, leader in found.of.items():
-        ids = outcomes[alive[copy]].id, outcomes[alive[leader]].id
-        gone[alive[copy]] = copy_of(*ids, NEAR, found.similarity[copy])
-    return gone
+def _remove_copies(pipeline: Pipeline, rows: list[dict[str, Any]], outcomes: list[Any]) -> None:
+    """As `run` does; the candidates for near copies by the band keys that were computed where the data is."""
+    if pipeline.exact:
+        remove(outcomes, EXACT, exact_copies)
+    alive = [row["keys"] for row, outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Document)]
+    if pipeline.near is not None and alive:
+        remove(outcomes, NEAR, partial(_near_copies, pipeline, np.stack(alive)))
+
+
+def _near_copies(pipeline: Pipeline, band_keys: Any, texts: list[str]) -> Copies:
+    fetch = lambda places: [texts[place] for place in places]  # noqa: E731
+    pairs = verified(candidates(band_keys), fetch, pipeline.near, how=pipeline.how)
+    found = decide(len(texts), pairs, fetch, how=pipeline.how)
+    return {copy: (first, found.similarity[copy]) for copy, first in found.of.items()}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from labkit.cleaning.limits import refuse_no_text
 from labkit.ngrams import NGramModel
 
 PARTS = ("head", "middle", "tail")
@@ -26,8 +27,7 @@ def characters(text: str | Any) -> list[str]:
         ValueError: if the text is no string.
     Source: Wenzek et al. (2020), the normalisation before perplexity in CCNet's code.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes first")
+    refuse_no_text(text)
     return list(" ".join(_digit().sub("0", text.lower()).split()))
 
 
@@ -40,7 +40,7 @@ class PerplexityFilter:
     Args:
         order: the next character depends on the `order - 1` before it.
 
-    Source: Wenzek et al. (2020), CCNet, section 4.1 ("head", "middle" and "tail" are three even parts).
+    Source: Wenzek et al. (2020), CCNet, section 3.4 ("head", "middle" and "tail" are three even parts).
     """
 
     def __init__(self, order: int | Any = 5):

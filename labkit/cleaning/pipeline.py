@@ -29,6 +29,7 @@ __all__ = ["EXACT", "NEAR", "READ", "Drop", "Pipeline", "Result", "Step", "apply
 
 READ, EXACT, NEAR = "read", "exact copies", "near copies"
 Outcome = Document | Removed | Quarantined
+Copies = dict[int, tuple[int, float]]  # number of a copy -> number of the one that stays, similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +200,18 @@ def run(pipeline: Pipeline, documents: Iterable[Document | Broken] | Any, progre
     began = time.perf_counter()
     outcomes = [apply(pipeline, document) for document in counted(documents, progress)]
     if pipeline.exact:
-        _remove(outcomes, EXACT, lambda texts: {copy: (first, 1.0) for copy, first in duplicates(texts).of.items()})
+        remove(outcomes, EXACT, exact_copies)
     if pipeline.near is not None:
-        _remove(outcomes, NEAR, lambda texts: near_copies(pipeline, texts))
+        remove(outcomes, NEAR, lambda texts: near_copies(pipeline, texts))
     return result_of(pipeline, outcomes, time.perf_counter() - began)
 
 
-def near_copies(pipeline: Pipeline, texts: list[str]) -> dict[int, tuple[int, float]]:
+def exact_copies(texts: list[str]) -> Copies:
+    """For each exact copy among the texts, by number, the first one of its group."""
+    return {copy: (first, 1.0) for copy, first in duplicates(texts).of.items()}
+
+
+def near_copies(pipeline: Pipeline, texts: list[str]) -> Copies:
     """For each near copy among the texts, by number, the first one of its group and how similar that is."""
     bands = chosen_bands(pipeline)
     found = near_duplicates(texts, pipeline.near, how=pipeline.how, bands=bands, seed=pipeline.seed)
@@ -217,7 +223,7 @@ def chosen_bands(pipeline: Pipeline) -> Bands:
     return pipeline.bands or choose(pipeline.near, HASHES)
 
 
-def _remove(outcomes: list[Outcome], stage: str, copies: Callable[[list[str]], dict[int, tuple[int, float]]]) -> None:
+def remove(outcomes: list[Outcome], stage: str, copies: Callable[[list[str]], Copies]) -> None:
     """Put `Removed` in the place of each copy of a document that stays."""
     places = [place for place, one in enumerate(outcomes) if isinstance(one, Document)]
     kept = [outcomes[place] for place in places]

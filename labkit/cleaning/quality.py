@@ -38,11 +38,12 @@ def split_words(text: str | Any, language: str = "en") -> list[str]:
     Raises:
         ValueError: if the text is no string.
     """
-    _refuse_bytes(text)
+    refuse_bytes(text)
     return re.findall(r"[a-zA-Z0-9]+|\S", text) if language == "zh" else text.split()
 
 
-def _refuse_bytes(text: Any) -> None:
+def refuse_bytes(text: Any) -> None:
+    """Do nothing for a string; a ValueError for anything else."""
     if not isinstance(text, str):
         kind = type(text).__name__
         raise ValueError(f"a text is a string, not {kind}; decode bytes first (labkit.cleaning.decoding)")
@@ -157,7 +158,7 @@ class Page:
         language: str = "en",
         bullets: tuple[str, ...] = BULLETS,
     ) -> None:
-        _refuse_bytes(text)
+        refuse_bytes(text)
         self.text, self.language, self.bullets = text, language, bullets
         self.words = split_words(text, language) if words is None else words
         self.gap = 0 if language == "zh" else 1

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 __all__ = ["Chunk", "ShardNotWritten", "as_plan", "asking_for_room", "begin", "bytes_of", "chunks_of", "writing"]
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -49,6 +51,21 @@ def bytes_of(memory: str | int) -> int:
     if text[len(digits) :] not in UNITS or size <= 0:
         raise ValueError(f"memory is a size above zero such as '256MB' or '1GiB', got {memory!r}")
     return int(size * UNITS[text[len(digits) :]])
+
+
+def existing(files: Iterable[str | Path] | Any) -> list[Path]:
+    """The files of a run, by absolute paths.
+
+    Raises:
+        ValueError: for none, for one that is not there, or for a single path in place of a list.
+    """
+    if isinstance(files, str | Path):
+        raise ValueError(f"give a list of files, got one, {str(files)!r}: put it in brackets")
+    paths = [Path(path).absolute() for path in files]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise ValueError(f"files of JSON lines are wanted, and there is no {missing[0] if missing else 'file given'}")
+    return paths
 
 
 def chunks_of(files: Iterable[Path], size: int) -> list[Chunk]:
@@ -135,6 +152,12 @@ def save_json(path: Path, value: Any) -> None:
     """Write a value as JSON, whole or not at all."""
     with writing(path) as handle:
         handle.write(json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8"))
+
+
+def save_array(path: Path, array: Any) -> None:
+    """Write an array as .npy, whole or not at all."""
+    with writing(path) as handle:
+        np.save(handle, array)
 
 
 def load_json(path: Path) -> Any:

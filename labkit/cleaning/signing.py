@@ -1,23 +1,25 @@
 """What is remembered of each document to find its copies: a digest of the text, its place, and its band keys."""
 
-import hashlib
-
 import numpy as np
 from jaxtyping import UInt64
 
 from labkit.cleaning.banding import keys
+from labkit.cleaning.exact import key
 from labkit.cleaning.minhash import MinHash
 from labkit.cleaning.pipeline import Pipeline, chosen_bands
 
-__all__ = ["INDEX", "Signer", "digest"]
+__all__ = ["INDEX", "NO_DIGEST", "Signer", "digest"]
 
 INDEX = np.dtype([("high", "u8"), ("low", "u8"), ("offset", "u8"), ("length", "u8"), ("place", "u8")])
+NO_DIGEST = (0, 0)  # of a text of nothing but space: no copy of any other
 BATCH = 1 << 20  # characters of text whose signatures are computed together
 
 
 def digest(text: str) -> tuple[int, int]:
-    """128 bits of a cryptographic hash of the text, as two numbers: equal texts only, for all practical purposes."""
-    code = hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
+    """What stands for a text where exact copies are looked for, as two numbers."""
+    code = key(text)
+    if code is None:
+        return NO_DIGEST
     return int.from_bytes(code[:8], "little"), int.from_bytes(code[8:], "little")
 
 

@@ -28,12 +28,14 @@ from labkit.cleaning.shards import (
     begin,
     bytes_of,
     chunks_of,
+    existing,
     in_order,
     load_json,
+    save_array,
     save_json,
     task,
 )
-from labkit.cleaning.tables import DECIDED, Survivors, allocate, exact_stage, near_stage, save
+from labkit.cleaning.tables import DECIDED, Survivors, allocate, exact_stage, near_stage
 from labkit.cleaning.workers import work
 
 __all__ = ["Streamed", "run_streamed"]
@@ -117,14 +119,9 @@ def run_streamed(
 def _checked(
     pipeline: Pipeline, files: Iterable[str | Path] | Any, workers: int | Any, memory: str | int
 ) -> tuple[list[Path], int]:
-    if isinstance(files, str | Path):
-        raise ValueError(f"give a list of files, got one, {str(files)!r}: put it in brackets")
-    paths, budget = [Path(path).absolute() for path in files], bytes_of(memory)
+    paths, budget = existing(files), bytes_of(memory)
     if not isinstance(workers, int) or workers < 1:
         raise ValueError(f"workers must be a whole number from 1 on, got {workers!r}")
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing or not paths:
-        raise ValueError(f"files of JSON lines are wanted, and there is no {missing[0] if missing else 'file given'}")
     if budget < 8 * workers * pipeline.longest:
         raise ValueError(
             f"{workers} workers with documents of up to {pipeline.longest:,} bytes need a memory of at least "
@@ -170,7 +167,7 @@ def _decided(pipeline: Pipeline, out: Path, chunks: list[Chunk], memory: int) ->
         exact_stage(survivors, tables, decided, memory)
     if pipeline.near is not None:
         near_stage(pipeline, survivors, tables, decided, memory)
-    save(found, decided)
+    save_array(found, decided)
     return found
 
 

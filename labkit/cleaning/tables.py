@@ -13,8 +13,8 @@ from labkit.cleaning.clusters import UnionFind
 from labkit.cleaning.documents import Document
 from labkit.cleaning.near import verified
 from labkit.cleaning.pipeline import Pipeline
-from labkit.cleaning.shards import Chunk, load_json, writing
-from labkit.cleaning.signing import INDEX
+from labkit.cleaning.shards import Chunk, load_json
+from labkit.cleaning.signing import INDEX, NO_DIGEST
 
 __all__ = ["DECIDED", "EXACT_COPY", "NEAR_COPY", "Survivors", "allocate", "exact_stage", "near_stage"]
 
@@ -98,6 +98,7 @@ def exact_stage(survivors: Survivors, tables: Path, decided: Any, memory: int) -
         index = survivors.index(name)
         rows = np.empty(len(index), RECORD)
         rows["high"], rows["low"], rows["number"] = index["high"], index["low"], np.arange(numbers.start, numbers.stop)
+        rows = rows[(rows["high"] != NO_DIGEST[0]) | (rows["low"] != NO_DIGEST[1])]
         for part in range(parts):
             _append(tables / f"exact-{part}", rows[rows["high"] % np.uint64(parts) == part])
     for part in range(parts):
@@ -177,9 +178,3 @@ def _note(
     for block in _blocks(survivors, numbered, pairs, memory):
         for first, copy, similarity in verified(block, fetch, 0.0, how=pipeline.how):
             decided[numbered[copy]] = (numbered[first], similarity, NEAR_COPY)
-
-
-def save(path: Path, decided: Any) -> None:
-    """Keep the decisions, whole or not at all."""
-    with writing(path) as handle:
-        np.save(handle, np.asarray(decided))

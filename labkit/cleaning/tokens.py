@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+from labkit.cleaning.limits import refuse_no_text
 from labkit.corpora import CorpusUnavailable, nltk_data, sentences_of
 from labkit.corpora.extras import need
 
@@ -267,7 +268,6 @@ def _is_word(token: str) -> bool:
 
 
 def _check(text: object, language: object) -> None:
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, got {type(text).__name__}: decode bytes first")
+    refuse_no_text(text)
     if language not in LANGUAGES:
         raise ValueError(f"language {language!r} is not known here; use one of: {', '.join(LANGUAGES)}")

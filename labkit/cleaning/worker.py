@@ -19,13 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from labkit.cleaning import documents
-from labkit.cleaning.documents import Document, parse
+from labkit.cleaning.documents import Document
 from labkit.cleaning.pipeline import READ, Pipeline, apply
 from labkit.cleaning.quarantine import Quarantined, Removed, reasons, to_line
-from labkit.cleaning.shards import Chunk, save_json, writing
+from labkit.cleaning.shards import Chunk, save_array, save_json, writing
 from labkit.cleaning.signing import INDEX, Signer, digest
-
-BETWEEN = -1  # what is told while no single document is at work
+from labkit.cleaning.workers import BETWEEN
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ def process(desk: Desk, chunk: Chunk, culprits: dict[int, str]) -> None:
                 aside.write(to_line(outcome))
                 broken.update(reasons([outcome]))
         desk.tell(BETWEEN)
-    _save(desk.work / f"{chunk.name}.index.npy", np.array(index, dtype=INDEX))
-    _save(desk.work / f"{chunk.name}.keys.npy", signer.keys())
+    save_array(desk.work / f"{chunk.name}.index.npy", np.array(index, dtype=INDEX))
+    save_array(desk.work / f"{chunk.name}.keys.npy", signer.keys())
     done = {"documents": count, "kept": len(index), "bytes": size, "gone": dict(gone), "reasons": dict(broken)}
     save_json(desk.work / f"{chunk.name}.json", done)
 
@@ -78,11 +77,6 @@ def process(desk: Desk, chunk: Chunk, culprits: dict[int, str]) -> None:
 def _files(desk: Desk, chunk: Chunk, stack: ExitStack) -> list[BinaryIO]:
     places = (desk.work / f"{chunk.name}.kept", desk.work / f"{chunk.name}.left")
     return [stack.enter_context(writing(path)) for path in (*places, desk.out / "quarantine" / f"{chunk.name}.jsonl")]
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with writing(path) as handle:
-        np.save(handle, array)
 
 
 def _outcome(pipeline: Pipeline, document: Any, line: bytes, culprit: str | None) -> Document | Removed | Quarantined:
@@ -96,13 +90,13 @@ def _outcome(pipeline: Pipeline, document: Any, line: bytes, culprit: str | None
 
 def _documents(desk: Desk, chunk: Chunk) -> Iterator[tuple[int, Any, bytes, int]]:
     """Number, document, line and length; what is too long to be read is copied aside, block by block."""
-    path, longest = Path(chunk.file), desk.pipeline.longest
-    limit = 2 * longest + documents.BLOCK
+    path = Path(chunk.file)
+    read = documents.entries(path, desk.pipeline.longest, chunk.start, chunk.stop)
     try:
-        for place, (offset, line, length) in enumerate(documents.lines(path, limit, chunk.start, chunk.stop)):
+        for place, (offset, line, length, document) in enumerate(read):
             if length > len(line):
                 _copy(path, offset, length, desk.out / "quarantine" / f"{chunk.name}-{offset}.raw")
-            yield place, parse(line, f"{path.name}:{offset}", length, longest), line, max(0, length)
+            yield place, document, line, max(0, length)
     except FileNotFoundError as error:
         raise ValueError(f"{path} is gone: put it back, then start the same run again") from error
 

@@ -22,27 +22,31 @@ from typing import Any
 
 from labkit.cleaning.pipeline import Pipeline
 from labkit.cleaning.shards import ShardNotWritten
-from labkit.cleaning.worker import BETWEEN
 
-__all__ = ["work"]
+__all__ = ["BETWEEN", "importing", "work"]
 
+BETWEEN = -1  # the place that a worker tells while no single document is at work
 STARTING = 120.0  # seconds more, for a worker that imports what it needs, or writes what it has
 TRIES = 2  # as many deaths with one document in hand, and the document is set apart
+
+
+def importing() -> dict[str, str]:
+    """The environment of a process that imports what this one does, from the same places."""
+    folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
+    return os.environ | {"PYTHONPATH": folders, "PYTHONSAFEPATH": "1"}
 
 
 class _Worker:
     """One process, the task it has, and the document it has in hand."""
 
     def __init__(self, hello: bytes, log: Path, news: queue.SimpleQueue) -> None:
-        folders = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "labkit.cleaning.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment | {"PYTHONPATH": folders, "PYTHONSAFEPATH": "1"},
+                env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **importing()},
                 start_new_session=True,  # Ctrl-C is for whoever started this run, who then ends the workers
             )
         self.task: dict[str, Any] | None = None

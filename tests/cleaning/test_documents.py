@@ -35,6 +35,7 @@ def test_what_is_written_is_read_again_and_takes_one_line(name, text, raw, decla
     ("line", "why"),
     [
         (b"{broken", "not JSON"),
+        (b'{"id": "cut', "not JSON: Unterminated string starting at character 7"),
         (b'["id"]', "JSON object"),
         (b'{"text": "a"}', "needs an id"),
         (b'{"id": 7}', "id should be a string, got int"),

@@ -86,6 +86,8 @@ def test_copies_grow_with_the_documents_and_the_unrelated_with_their_square():
 
 def test_numbers_are_said_as_people_say_them():
     assert [amount(x) for x in (5, 44e12, 1e15)] == ["5 B", "44 TB", "1 PB"]
+    assert [amount(x) for x in (999.4e12, 999.6e12, 999.6e18)] == ["999 TB", "1 PB", "1e+03 EB"]
+    assert [count(x) for x in (999.4e6, 999.6e6)] == ["999 million", "1 billion"]
     assert [count(x) for x in (12, 2.08e9, 15e12)] == ["12", "2.08 billion", "15 trillion"]
 
 

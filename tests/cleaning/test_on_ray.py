@@ -10,7 +10,7 @@ import pytest
 from labkit.cleaning import on_ray
 from labkit.cleaning.documents import Document, read
 from labkit.cleaning.on_ray import run_on_ray
-from labkit.cleaning.pipeline import run
+from labkit.cleaning.pipeline import Pipeline, run
 from tests.cleaning.toy_steps import toy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from tests.cleaning.toy_steps import toy
 from labkit.cleaning.documents import read
 from labkit.cleaning.on_ray import run_on_ray
-from labkit.cleaning.pipeline import run
+from labkit.cleaning.pipeline import Pipeline, run
 
 before = dict(os.environ)
 found = run_on_ray(toy(), sys.argv[1:2], cpus=1, object_store="80MB", chunk="2KB")
@@ -91,3 +91,20 @@ def test_a_machine_too_busy_to_start_a_cluster_in_time_is_asked_again():
     busy.asked = 0
     with pytest.raises(RuntimeError, match="timed out"):  # another cluster's trouble is not ours to repeat
         on_ray._connect(busy, "ray://head:1", 2, 10**8, "folder")
+
+
+def test_the_copies_found_by_band_keys_are_those_of_the_plain_run():
+    words = [f"w{number}" for number in range(60)]
+    texts = ["", "", " ", " ".join(words), " ".join(words), " ".join([*words, "more"]), " ".join(words[30:])]
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    pipeline = Pipeline(())
+    signed = on_ray._sign(pipeline, {"chunk": 0, "place": 0, "outcome": documents})["keys"]
+    outcomes = list(documents)
+    on_ray._remove_copies(pipeline, [{"keys": keys} for keys in signed], outcomes)
+    assert outcomes == [*documents[:4], *run(pipeline, documents).removed, documents[6]]
+    assert [one.step for one in outcomes[4:6]] == ["exact copies", "near copies"]
+
+
+def test_a_single_file_in_place_of_a_list_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="put it in brackets"):
+        run_on_ray(Pipeline(()), str(tmp_path / "crawl.jsonl"))

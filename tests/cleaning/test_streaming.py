@@ -340,3 +340,18 @@ def test_workers_are_a_whole_number(workers, tmp_path):
     path.touch()
     with pytest.raises(ValueError, match="workers must be"):
         run_streamed(Pipeline(()), [path], tmp_path / "out", workers=workers)
+
+
+def test_texts_of_nothing_but_space_are_no_copies_of_one_another(tmp_path):
+    blank = Pipeline((), longest=1000)
+    path = write(tmp_path / "crawl.jsonl", ["", "", " ", " ", "a word", "a word"], False)
+    plain = run(blank, read([path]))
+    streamed = run_streamed(blank, [path], tmp_path / "out", workers=1, memory="100KB").load()
+    assert streamed == plain and (len(plain.kept), len(plain.removed)) == (5, 1)
+
+
+def test_a_worker_starts_and_ends_without_a_word():
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "labkit.cleaning.worker"], stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
