@@ -109,7 +109,7 @@ def one_after_the_other():
 
         def loss_of(turn, model=model, mode=mode):
             if rank() == 2 and mode == "asynchronous":
-                time.sleep(0.02)
+                time.sleep(0.02 * (turn + 1))  # still at work when worker 1 has gone on to the next server
             if rank() == 2 and mode == "silent" and turn == 3:
                 raise KeyboardInterrupt  # ends `work`, and with it the beat
             mine = batch_of(turn, rank())
@@ -192,7 +192,7 @@ def started(mode, dying):
     for number in range(3):
         env = {**os.environ, "RANK": str(number), "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1"}
         env |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "LOCAL_RANK": str(number)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipes = {"stdout": subprocess.DEVNULL if number else subprocess.PIPE, "stderr": subprocess.DEVNULL}
         ranks.append(subprocess.Popen([sys.executable, "-c", MORTAL, mode, dying], env=env, text=True, **pipes))
     try:
         printed, _ = ranks[0].communicate()

@@ -140,17 +140,18 @@ class _Server:
         self.waiting = [worker for worker in self.waiting if worker in self.heard]
 
     def _dismiss(self) -> None:
-        """Tell all to stop, those who still compute as soon as they ask; the lost too, should they ever ask."""
+        """Tell all to stop, the lost too, should they ever ask.
+
+        Nobody is told before all who live have asked: who is told may serve another server next, and what it asks then
+        must not be heard here.
+        """
+        while self.heard.keys() - set(self.waiting):
+            self._listen()
+            self._forget_the_silent()
         stop = torch.tensor([self.seen.updates, 0])
-        told = set(self.seen.lost)
         for worker in self.seen.lost:
             with contextlib.suppress(RuntimeError):
                 self.last_words.append(distributed.isend(stop, worker, tag=HEADER))
-        while self.heard.keys() - told:
-            for worker in set(self.waiting) - told:
-                told.add(worker)
-                with contextlib.suppress(RuntimeError):
-                    distributed.send(stop, worker, tag=HEADER)
-            if self.heard.keys() - told:
-                self._listen()
-                self._forget_the_silent()
+        for worker in self.waiting:
+            with contextlib.suppress(RuntimeError):  # it died waiting
+                distributed.send(stop, worker, tag=HEADER)
