@@ -25,7 +25,7 @@ ABSOLUTE = re.compile(rf"(?<![\w.:/<])/(?:{'|'.join(sorted(FIRST))})/[\w.]|\b[A-
 
 def problems(notebook, *, bootstrap, folder):
     """Everything that is wrong with one notebook of the course, as sentences; `folder` is where its links start."""
-    rules = [budget, pauses, parameters, definitions, structure, headings, outputs, alt_texts, paths]
+    rules = [budget, pauses, parameters, definitions, structure, headings, outputs, pictures, alt_texts, paths]
     found = [problem for rule in rules for problem in rule(notebook)]
     return found + first_cell(notebook, bootstrap) + links(notebook, folder)
 
@@ -205,6 +205,22 @@ def outputs(notebook):
     unwanted = {"error", "stderr", "application/vnd.jupyter.widget-view+json"}
     kinds = [(place, kind) for place, kind, _ in shown(notebook)]
     return [f"cell {place}: stores {kind}" for place, kind in kinds if kind in unwanted or kind.startswith("image/")]
+
+
+def pictures(notebook):
+    """A picture that is drawn is shown: the call of a `draw_…` ends its cell, without a semicolon."""
+    found = []
+    for place, tree in parsed(notebook):
+        drawn = [one for one in tree.body if isinstance(one, ast.Expr) and _draws(one.value)]
+        silenced = drawn and notebook["cells"][place - 1]["source"].rstrip().endswith(";")
+        if silenced or any(one is not tree.body[-1] for one in drawn):
+            found.append(f"cell {place}: a picture is drawn and not shown; draw it in the last line, without `;`")
+    return found
+
+
+def _draws(value):
+    named = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute | ast.Name)
+    return named and ast.unparse(value.func).split(".")[-1].startswith("draw_")
 
 
 def alt_texts(notebook):

@@ -97,6 +97,8 @@ BREACHES = {
     "stores stderr": put(8, "outputs", [{"output_type": "stream", "name": "stderr", "text": "warning"}]),
     "stores image/png": shown(image_png="AAAA"),
     "stores application/vnd.jupyter.widget-view+json": shown(**{"application/vnd.jupyter.widget-view+json": {}}),
+    "drawn and not shown; draw it in the last": put(8, "source", "lab, pictures.draw_a(1)\npictures.draw_a(lab);"),
+    "drawn and not shown": put(8, "source", "draw_a(lab)\nlab"),
     "<img src=": shown(text_html='<img src="data:image/png;base64,AAAA">'),
     '<img alt=" "': shown(text_html='<img alt=" " src="x">'),
     "![](next.ipynb) has no alt text": put(6, "source", "![](next.ipynb)"),
@@ -131,9 +133,9 @@ def test_every_rule_has_been_seen_to_fire(tmp_path):
         page = notebook()
         change(page)
         every = (rules.budget, rules.pauses, rules.parameters, rules.definitions, rules.structure)
-        every += (rules.headings, rules.outputs, rules.alt_texts, rules.paths)
+        every += (rules.headings, rules.outputs, rules.pictures, rules.alt_texts, rules.paths)
         fired |= {rule.__name__ for rule in every if rule(page)}
-    assert len(fired) == 9
+    assert len(fired) == 10
 
 
 def test_a_definition_in_two_notebooks_is_named():

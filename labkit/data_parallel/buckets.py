@@ -10,6 +10,7 @@ from torch import Tensor, nn
 MODES = ("flat", "per_parameter", "buckets")
 MB = 2**20
 DEFAULT_MB = 25.0  # as in torch
+LAST_MB = 1.0  # of the bucket that leaves last: no backward pass goes on behind which it could travel
 
 
 def partition(
@@ -17,8 +18,9 @@ def partition(
 ) -> list[list[nn.Parameter]]:
     """Which parameters' gradients travel together, in the order in which the backward pass makes them: last ones first.
 
-    "flat" puts all into one bucket, "per_parameter" each into its own, "buckets" as many as fit into `bucket_mb` MB.
-    A bucket has one dtype and one device; a parameter that is larger than a bucket has one for itself.
+    "flat" puts all into one bucket, "per_parameter" each into its own, "buckets" as many as fit into `bucket_mb` MB,
+    the last bucket at most 1 MB. A bucket has one dtype and one device; a parameter that is larger than a bucket has
+    one for itself.
 
     >>> [len(bucket) for bucket in partition(nn.Linear(512, 512).parameters(), bucket_mb=1)]
     [1, 1]
@@ -34,7 +36,14 @@ def partition(
     alike: dict[Any, list[nn.Parameter]] = {}
     for parameter in reversed(list(parameters)):
         alike.setdefault((parameter.dtype, parameter.device), []).append(parameter)
-    return [bucket for group in alike.values() for bucket in _filled(group, limit)]
+    cut = [bucket for group in alike.values() for bucket in _filled(group, limit)]
+    return cut if mode != "buckets" else [*cut[:-1], *_last_small(cut[-1], LAST_MB * MB)]
+
+
+def _last_small(bucket: list[nn.Parameter], limit: float) -> list[list[nn.Parameter]]:
+    """The last bucket in two, of which the second holds what fits into the limit, one parameter at least."""
+    tail = len(_filled(bucket[::-1], limit)[0])
+    return [part for part in (bucket[:-tail], bucket[-tail:]) if part]
 
 
 def _filled(parameters: list[nn.Parameter], limit: float | int) -> list[list[nn.Parameter]]:
