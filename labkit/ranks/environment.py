@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Port", "cores", "environment"]
+__all__ = ["Port", "cores", "environment", "refuse_odd_names"]
 
 
 _NOT_THEIRS = ("PYTHONSTARTUP", "JPY_SESSION_NAME")  # a rank is no notebook
@@ -40,7 +40,7 @@ def cores() -> int:
 
 
 def environment(rank: int, world: int, port: int, threads: int, more: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of one rank: that of this process, torchrun's names, and what the caller adds."""
+    """The environment of one rank: that of this process, torchrun's names, and what the caller adds (None: drops)."""
     own = {name: value for name, value in os.environ.items() if name not in _NOT_THEIRS}
     here: dict[str, Any] = {
         "RANK": rank,
@@ -52,6 +52,8 @@ def environment(rank: int, world: int, port: int, threads: int, more: Mapping[st
         "MASTER_PORT": port,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,  # NumPy's own
+        "VECLIB_MAXIMUM_THREADS": threads,  # the same on a Mac
         "GOMP_SPINCOUNT": 0,  # OpenMP threads that spin while they wait take the core from the rank that works
         **_KEEP,
         "MPLBACKEND": "agg",
@@ -61,4 +63,18 @@ def environment(rank: int, world: int, port: int, threads: int, more: Mapping[st
     loopback = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"} if hasattr(socket, "if_nameindex") else ()
     if loopback:
         here["GLOO_SOCKET_IFNAME"] = min(loopback)
-    return own | {name: str(value) for name, value in (here | dict(more)).items()}
+    found = own | here | dict(more)
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def refuse_odd_names(more: Any) -> None:
+    """Refuse variables that no environment can hold, before anything starts.
+
+    Raises:
+        ValueError: for what is no dictionary, and for a name or value that the system does not take.
+    """
+    if not isinstance(more, Mapping):
+        raise ValueError(f"env is {more!r}; it must be a dictionary of names and values, as in env={{'SEED': 1}}")
+    for name, value in more.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in f"{name}{value}":
+            raise ValueError(f"env has {name!r}: {value!r}; names are text without '=', and neither holds a zero byte")

@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 from labkit.ranks.mismatches import explained, follows
 
@@ -34,7 +35,11 @@ class RankFailed(RuntimeError):
         self.ranks = sorted(death.rank for death in deaths)
         self.signal = first.kind if first.kind.startswith("SIG") else None
         self.exitcode, self.output = first.exitcode, output
+        self._made_of = (deaths, world, output)
         super().__init__(f"rank {first.rank} of {world} {first.message}\n\n{first.traceback}".rstrip())
+
+    def __reduce__(self) -> Any:
+        return type(self), self._made_of  # so that it passes from process to process
 
 
 class RanksTimeout(TimeoutError):
@@ -42,6 +47,7 @@ class RanksTimeout(TimeoutError):
 
     def __init__(self, timeout: float | int, stacks: dict[int, str], waits: dict[int, str], output: list[str]) -> None:
         self.stacks, self.output = stacks, output
+        self._made_of = (timeout, stacks, waits, output)
         late = [rank for rank, stack in stacks.items() if stack != "had returned"]
         places = "\n".join(f"rank {rank} {stack}" for rank, stack in stacks.items())
         where = [
@@ -52,6 +58,9 @@ class RanksTimeout(TimeoutError):
         why = f": {', '.join(where)}; checks=True tells what does not fit" if any(waits.values()) else ""
         text = f"{_ranks(late)} of {len(stacks)} did not return within {timeout:g} seconds{why}"
         super().__init__(f"{text}\n\n{places}")
+
+    def __reduce__(self) -> Any:
+        return type(self), self._made_of
 
 
 def _ranks(numbers: list[int]) -> str:

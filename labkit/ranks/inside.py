@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labkit.ranks.leftovers import MARK, end_marked
 from labkit.ranks.sending import dump, parts_of, unpack, unsendable
 from labkit.ranks.tracebacks import told
 
@@ -83,9 +84,9 @@ def _refusal(what: Any, error: Exception) -> str:
 
 
 def _flush() -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # closed, or put away by the function
+            stream.flush()
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
@@ -108,11 +109,14 @@ def _hold_to_parent(stacks: Any) -> threading.Event:
         os.dup2(nothing.fileno(), 0)
 
     def listen() -> None:
-        while word := os.read(line, 1):
-            if word == b".":
-                released.set()
-            else:
-                faulthandler.dump_traceback(stacks, all_threads=True)
+        try:
+            while word := os.read(line, 1):
+                if word == b".":
+                    released.set()
+                else:
+                    faulthandler.dump_traceback(stacks, all_threads=True)
+        except OSError:
+            return  # the function has closed all files, as daemons do: the parent ends what does not end
         if not released.is_set():
             _end_all()
 
@@ -121,6 +125,7 @@ def _hold_to_parent(stacks: Any) -> threading.Event:
 
 
 def _end_all() -> None:
+    end_marked(os.environ.get(MARK, ""), but=os.getpid())
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -1,5 +1,6 @@
 """How a function of a notebook cell, and what it returns, travels between processes: by value, with cloudpickle."""
 
+import functools
 import importlib
 import io
 import linecache
@@ -61,11 +62,25 @@ def dump(what: Any, file: Any) -> None:
                 found = next((name for name, known in list(sys.modules.items()) if known is one), None)
                 if found:
                     return importlib.import_module, (found,)
+            if isinstance(one, functools._lru_cache_wrapper) and _travels(one.__module__):
+                return _cached, (one.cache_parameters(), one.__wrapped__)
             if torch is not None and isinstance(one, torch.Tensor) and one.device.type not in ("cpu", "meta"):
                 return one.detach().cpu().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
             return super().reducer_override(one)
 
     Pickler(file).dump(what)
+
+
+def _travels(module: str) -> bool:
+    """Whether functions of this module are sent by value, because other processes cannot import them."""
+    import cloudpickle
+
+    return module == "__main__" or module in cloudpickle.list_registry_pickle_by_value()
+
+
+def _cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with a cache of its own, which cloudpickle would look for by its name."""
+    return functools.lru_cache(**parameters)(function)
 
 
 @contextmanager

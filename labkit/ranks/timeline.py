@@ -10,12 +10,25 @@ A timeline is a list with the events of each rank; `labkit.ranks.simulation` pre
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
+from statistics import median
 from typing import NamedTuple
 
-__all__ = ["KINDS", "Event", "Recorder", "Share", "bubble", "clock_offset", "merge", "overlap", "shares", "span"]
+__all__ = [
+    "KINDS",
+    "Event",
+    "Recorder",
+    "Share",
+    "bubble",
+    "clock_offset",
+    "in_turn",
+    "merge",
+    "overlap",
+    "shares",
+    "span",
+]
 
 KINDS = ("compute", "communication", "idle")
 
@@ -106,6 +119,34 @@ def clock_offset(ask: Callable[[], Real], rounds: int = 16, now: Callable[[], Re
         sent, answer, received = now(), ask(), now()
         answers.append((received - sent, answer - (sent + received) / 2))
     return float(min(answers)[1])
+
+
+def in_turn(
+    works: Mapping[str, Callable[[], object]],
+    rounds: int = 9,
+    before: Callable[[], object] = lambda: None,
+    now: Callable[[], Real] = time.perf_counter,
+) -> dict[str, float]:
+    """The median seconds of each work; in each round all are done in turn, so that a busy machine slows all alike.
+
+    A round before the first only warms up. `before` is called before each work, as a barrier is.
+
+    Raises:
+        ValueError: if there is no round.
+
+    >>> in_turn({"a": lambda: None}, rounds=3, now=iter([0.0, 0.0, 1.0, 2.0, 3.0, 6.0, 7.0, 9.0]).__next__)
+    {'a': 2.0}
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds = {rounds}; at least one is needed")
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(1 + rounds):
+        for name, work in works.items():
+            before()
+            begin = now()
+            work()
+            found[name].append(float(now() - begin))
+    return {name: median(seconds[1:]) for name, seconds in found.items()}
 
 
 def merge(events: Iterable[Iterable[Sequence]]) -> list[list[Event]]:

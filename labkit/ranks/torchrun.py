@@ -1,30 +1,37 @@
 """The same function under torchrun: a script with its source, the command for each machine, and both tried out here."""
 
 import ast
-import builtins
 import contextlib
-import inspect
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from labkit.ranks.environment import Port, environment
 from labkit.ranks.interrupts import held
+from labkit.ranks.leftovers import MARK, end_marked, new_mark
 from labkit.ranks.mismatches import explained, follows
 from labkit.ranks.output import Listener
+from labkit.ranks.sources import Script, literal
 
 __all__ = ["run_torchrun", "torchrun_command", "torchrun_script"]
 
 GRACE = 5.0  # seconds in which the other nodes may say that they failed first
+# A node is told to stop, and tells its ranks, when the process that started it is gone (Linux).
+START = """
+import ctypes, os, sys
+if sys.platform.startswith("linux"):
+    ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *sys.argv[2:]])
+"""
 END = """
 if __name__ == "__main__":
     with start_group():
@@ -41,57 +48,15 @@ def torchrun_script(fn: Callable[..., Any], path: str | Path, *args: Any, **kwar
     Raises:
         ValueError: if something cannot be written as source: a lambda, a closure, an array.
     """
-    if inspect.isfunction(fn) and (fn.__name__ == "<lambda>" or fn.__closure__):
-        raise ValueError(f"{fn.__qualname__} cannot be a script: define it with a name, outside of any function")
-    imports, sources = {"from labkit.ranks import rank, start_group"}, {}
-    _gather(fn, imports, sources)
-    given = [_literal(f"argument {number}", one) for number, one in enumerate(args, 1)]
-    given += [f"{key}={_literal(f'argument {key!r}', one)}" for key, one in kwargs.items()]
-    end = END.format(call=f"{fn.__name__}({', '.join(given)})")
-    text = "\n".join(sorted(imports)) + "\n\n" + "\n\n".join(sources.values()) + "\n" + end
+    script = Script("rank", "start_group")
+    name = script.add(fn)
+    given = [literal(f"argument {number}", one) for number, one in enumerate(args, 1)]
+    given += [f"{key}={literal(f'argument {key!r}', one)}" for key, one in kwargs.items()]
+    text = script.text() + END.format(call=f"{name}({', '.join(given)})")
     ast.parse(text)
     path = Path(path)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def _gather(one: Any, imports: set[str], sources: dict[str, str]) -> None:
-    """The source of a function or class, after that of all that it uses; imports of what others can import too."""
-    if one.__name__ in sources:
-        return
-    sources[one.__name__] = ""  # it may use itself
-    try:
-        source = textwrap.dedent(inspect.getsource(one)).rstrip()
-    except (OSError, TypeError) as error:
-        raise ValueError(f"the source of {one.__name__} is not known: define it in a cell or a file") from error
-    scope = sys.modules[one.__module__].__dict__ if isinstance(one, type) else one.__globals__
-    names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-    for name in sorted(names & scope.keys() - set(dir(builtins))):
-        _need(name, scope[name], one, imports, sources)
-    del sources[one.__name__]
-    sources[one.__name__] = source + "\n"
-
-
-def _need(name: str, what: Any, user: Any, imports: set[str], sources: dict[str, str]) -> None:
-    """One variable that a function uses: an import, source, or a line that sets it."""
-    home = getattr(what, "__module__", None)
-    if isinstance(what, types.ModuleType):
-        imports.add(f"import {what.__name__}" + (f" as {name}" if name != what.__name__ else ""))
-    elif not isinstance(what, types.FunctionType | type | types.BuiltinFunctionType):
-        sources[name] = f"{name} = {_literal(f'the variable {name!r} of {user.__name__}', what)}\n"
-    elif home == user.__module__:
-        _gather(what, imports, sources)
-    else:
-        own = what.__name__
-        imports.add(f"from {home} import {own}" + (f" as {name}" if name != own else ""))
-
-
-def _literal(which: str, what: Any) -> str:
-    with contextlib.suppress(ValueError, SyntaxError):
-        if ast.literal_eval(repr(what)) == what:
-            return repr(what)
-    kind = type(what).__qualname__
-    raise ValueError(f"{which} is a {kind}, which a script cannot hold: make it inside of the function")
 
 
 def torchrun_command(
@@ -120,11 +85,15 @@ def run_torchrun(script: str | Path, nodes: int = 2, per_node: int = 1, timeout:
     port, began, started = Port(), time.monotonic(), []
     names = environment(0, 1, port.number, 1, {})
     names = {key: one for key, one in names.items() if key not in _TORCHRUNS}
-    names |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
+    names |= {
+        MARK: (mark := new_mark()),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONUNBUFFERED": "1",
+    }
     with held() as interrupts:
         try:
             for line in torchrun_command(Path(script).resolve(), nodes, per_node, "127.0.0.1", port.number):
-                command = [sys.executable, "-m", "torch.distributed.run", *shlex.split(line)[1:]]
+                command = [sys.executable, "-c", START, str(os.getpid()), *shlex.split(line)[1:]]
                 process = subprocess.Popen(
                     command,
                     env=names,
@@ -137,6 +106,7 @@ def run_torchrun(script: str | Path, nodes: int = 2, per_node: int = 1, timeout:
             _wait(started, began + timeout, timeout, interrupts)
         finally:
             _end([process for process, _ in started])
+            end_marked(mark)
             for process, listener in started:
                 listener.join(timeout=2)
                 if not listener.is_alive():

@@ -19,12 +19,20 @@ def told(error: BaseException) -> tuple[str, str]:
     shown = traceback.TracebackException.from_exception(error)
     line = "".join(traceback.format_exception_only(type(error), error)).strip()
     last = [frame.name for frame in traceback.extract_tb(error.__traceback__) if _of_torch(frame.filename)]
-    sentence = explained(str(error), last[0] if last else "")
+    sentence = explained(said := _said(error), last[0] if last else "")
     _shorten(shown)
     text = "".join(shown.format())
     if sentence:
-        text, line = text.replace(str(error), sentence), f"{type(error).__name__}: {sentence}"
+        text, line = text.replace(said, sentence), f"{type(error).__name__}: {sentence}"
     return f"raised {line}", text
+
+
+def _said(error: BaseException) -> str:
+    """Its message; nothing for an exception that cannot even say one."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _shorten(shown: traceback.TracebackException) -> None:

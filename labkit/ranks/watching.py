@@ -17,6 +17,8 @@ from typing import Any
 
 from labkit.ranks.environment import Port, environment
 from labkit.ranks.failures import Death, RankFailed, RanksTimeout, blame, ended
+from labkit.ranks.forking import Forked, fork_rank
+from labkit.ranks.leftovers import MARK, end_marked, new_mark
 from labkit.ranks.output import Listener, Panes, plain, watched
 from labkit.ranks.tracebacks import calls, readable_stack, told
 
@@ -28,6 +30,7 @@ BEGIN = (
 )
 GRACE = 0.5  # seconds after the first failure in which others may turn out to have failed before it
 PAUSE = 0.02  # seconds between two looks at the ranks
+PATIENCE = 2.0  # seconds in which a late rank may say where it stands
 
 
 class Run:
@@ -36,19 +39,21 @@ class Run:
     def __init__(self, world: int, options: dict[str, Any], quiet: bool) -> None:
         self.world, self.options, self.quiet = world, options, quiet
         self.until = time.monotonic() + options["timeout"]
+        self.port, self.mark = Port(), new_mark()
         self.folder = Path(tempfile.mkdtemp(prefix="ranks-"))
-        self.port = Port()
-        self.processes: list[subprocess.Popen] = []
+        self.processes: list[subprocess.Popen | Forked] = []
         self.listeners: list[Listener] = []
         self.returned: set[int] = set()
-        self.panes = Panes() if watched() and not quiet else None
+        self.panes: Panes | None = None
         self.ended = self.shown = False
 
     def start(self, packed: bytes, env: Mapping[str, Any]) -> None:
         """Start the ranks, each as the leader of a process group, with a pipe that ends when this process does."""
+        self.panes = Panes() if watched() and not self.quiet else None
         (self.folder / "task").write_bytes(packed)
         (self.folder / "options").write_bytes(pickle.dumps(self.options))
         path = {"LABKIT_PATH": json.dumps([str(one) for one in sys.path])}
+        forks = self.options["group"] and None not in env.values()
         command = [sys.executable, "-c", BEGIN, str(self.folder)]
         streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         if os.name == "nt":
@@ -56,8 +61,10 @@ class Run:
         else:
             streams["start_new_session"] = True
         for rank in range(self.world):
-            names = environment(rank, self.world, self.port.number, self.options["threads"], env) | path
-            self.processes.append(subprocess.Popen(command, env=names, **streams))
+            names = environment(rank, self.world, self.port.number, self.options["threads"], env)
+            names[MARK] = self.mark
+            forked = fork_rank(names, env, self.folder, rank) if forks else None
+            self.processes.append(forked or subprocess.Popen(command, env=names | path, **streams))
             self.listeners.append(Listener(self.processes[-1].stdout))
 
     def results(self, pause: Callable[[], None]) -> list[Any]:
@@ -132,13 +139,25 @@ class Run:
                 self.processes[rank].send_signal(signal.SIGUSR1)
         else:
             self._tell(b"?", ready)
-        time.sleep(0.5)
+        self._let_answer(ready)
         stacks, waits = dict.fromkeys(range(self.world), "had returned"), {}
         for rank in late:
             stack = readable_stack(raw := self._raw(rank))
-            stacks[rank] = f"was here:\n{stack}" if stack else "had not begun the function"
+            mute = not raw and rank in ready and self.processes[rank].poll() is None
+            nothing = "did not answer: it is stopped" if mute else "had not begun the function"
+            stacks[rank] = f"was here:\n{stack}" if stack else nothing
             waits[rank] = calls(raw)
         return RanksTimeout(self.options["timeout"], stacks, waits, self._close())
+
+    def _let_answer(self, ready: list[int]) -> None:
+        """Wait until all have written their stacks, a few seconds at most: a stopped process never will."""
+        until, before = time.monotonic() + PATIENCE, None
+        while time.monotonic() < until:
+            time.sleep(0.1)
+            sizes = [len(self._raw(rank)) for rank in ready if self.processes[rank].poll() is None]
+            if sizes == before and all(sizes):
+                return
+            before = sizes
 
     def _result(self, rank: int) -> Any:
         try:
@@ -178,11 +197,13 @@ class Run:
         if self.ended:
             return
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if hasattr(os, "killpg"):
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # one just forked leads no group yet
+                process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        if self.processes:
+            end_marked(self.mark)
         for process in self.processes:
             process.wait()
         self.ended = True

@@ -23,17 +23,26 @@ from labkit.ranks.simulation.machines import (
 )
 from labkit.ranks.simulation.pipelines import gpipe_bubble, in_flight, needed, simulate_pipeline
 from labkit.ranks.simulation.planning import Plan, Setting, best_plan, plans
-from labkit.ranks.simulation.replicas import fill_buckets, hidden_step_seconds, simulate_data_parallel
+from labkit.ranks.simulation.replicas import (
+    ReplicaPlan,
+    best_bucket_count,
+    fill_buckets,
+    hidden_step_seconds,
+    plan_replicas,
+    simulate_data_parallel,
+)
 
 __all__ = [
     "Cluster",
     "Link",
     "Plan",
     "Prediction",
+    "ReplicaPlan",
     "Setting",
     "Task",
     "Transformer",
     "all_reduce_seconds",
+    "best_bucket_count",
     "best_plan",
     "fill_buckets",
     "fit_link",
@@ -42,6 +51,7 @@ __all__ = [
     "in_flight",
     "layer_bytes",
     "needed",
+    "plan_replicas",
     "plans",
     "run",
     "scatter_seconds",
