@@ -100,6 +100,21 @@ def test_digits_are_pictures_with_labels(capsys):
     assert digits.images.max() == 16 and corpora.load_digits(quiet=True).sha256 == digits.sha256
 
 
+def test_digits_are_read_without_importing_scikit_learn():
+    script = "import sys; from labkit import corpora; corpora.load('digits'); print('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.endswith("\nFalse\n")
+
+
+def test_digits_of_a_scikit_learn_without_the_file_are_refused(monkeypatch, tmp_path):
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn" / "__init__.py").touch()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(corpora.CorpusUnavailable, match=r"no file digits.csv.gz where it was"):
+        corpora.load("digits")
+
+
 def test_digits_without_scikit_learn_name_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(

@@ -3,8 +3,8 @@
     run_ranks(fn, 2)      # what fn() returned on rank 0 and on rank 1
 
 Fresh ones, not forks of the kernel: one that has used threads cannot be forked safely. (`forking` has what is as good
-as a fresh interpreter, where torch is imported already.) Each rank leads a process group of its
-own, so that it can be ended with all that it has started, and holds a pipe to this process, without which it ends.
+as a fresh interpreter, where torch is imported already.) Each rank leads a process group of its own, so that it can be
+ended with all that it has started, and holds a pipe to this process, without which it ends.
 """
 
 import importlib.util
