@@ -49,6 +49,8 @@ def in_the_wrong_place(value):
     """Numbers like those of the answer, of the same shapes, and wrong."""
     if isinstance(value, list | tuple):
         return type(value)(in_the_wrong_place(item) for item in value)
+    if value is None or isinstance(value, str):  # the numbers beside it are wrong
+        return value
     return value.flip(-1) + 1 if hasattr(value, "flip") and value.ndim else float(value) + 1
 
 
@@ -76,6 +78,10 @@ def test_every_id_says_its_topic_and_no_id_comes_twice():
         ("08_adam_derivation", 12),
         ("09_training_loop", 10),
         ("10_pretraining", 8),
+        ("13_data_cleaning", 12),
+        ("16_data_parallel", 10),
+        ("17_model_parallel", 10),
+        ("18_zero_and_deepspeed", 10),
     ],
 )
 def test_the_notebooks_have_enough_exercises(notebook, least):
