@@ -46,9 +46,14 @@ def accumulate(
     loss = torch.zeros((), device=weight.device)
     for number, (batch, count) in enumerate(some):
         with nullcontext() if number == len(some) - 1 else model.no_sync():
-            part = model.loss(*batch) * (factor * count / sum(counts))
+            part = _weighed(model.loss(*batch), factor * count / sum(counts))
             part.backward()
         loss = loss + part.detach()
     if not some:
         model.join()
     return loss
+
+
+def _weighed(loss: Float[Tensor, ""], weight: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The loss times its weight; nothing for a batch without targets, whose mean loss is no number."""
+    return torch.where(weight > 0, loss * weight, torch.zeros_like(loss))

@@ -19,8 +19,8 @@ def partition(
     """Which parameters' gradients travel together, in the order in which the backward pass makes them: last ones first.
 
     "flat" puts all into one bucket, "per_parameter" each into its own, "buckets" as many as fit into `bucket_mb` MB,
-    the last bucket at most 1 MB. A bucket has one dtype and one device; a parameter that is larger than a bucket has
-    one for itself.
+    but the one that leaves last at most 1 MB: nothing is left to compute behind which it could travel. A bucket
+    has one dtype and one device; a parameter that is larger than a bucket has one for itself.
 
     >>> [len(bucket) for bucket in partition(nn.Linear(512, 512).parameters(), bucket_mb=1)]
     [1, 1]
@@ -37,7 +37,7 @@ def partition(
     for parameter in reversed(list(parameters)):
         alike.setdefault((parameter.dtype, parameter.device), []).append(parameter)
     cut = [bucket for group in alike.values() for bucket in _filled(group, limit)]
-    return cut if mode != "buckets" else [*cut[:-1], *_last_small(cut[-1], LAST_MB * MB)]
+    return [*cut[:-1], *_last_small(cut[-1], LAST_MB * MB)] if mode == "buckets" and cut else cut
 
 
 def _last_small(bucket: list[nn.Parameter], limit: float) -> list[list[nn.Parameter]]:
@@ -94,7 +94,7 @@ class Bucket:
         if parameter.grad is own:  # it was added up in the buffer already
             own.mul_(scale)
         else:
-            torch.mul(parameter.grad, scale, out=own)
+            torch.mul(parameter.grad.detach(), scale, out=own)  # a graph behind it ends here (create_graph)
             parameter.grad = own
         self.missing.discard(place)
 
@@ -113,7 +113,7 @@ class Bucket:
         self.work.wait()
         self.work = None
         for place in self.missing:
-            if self.used[place] > 0:  # an accelerator waits here, but only for parameters left out
+            if self.used[place] != 0:  # an accelerator waits here, but only for parameters left out
                 self.parameters[place].grad = self.gradients[place]
 
 

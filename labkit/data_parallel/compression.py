@@ -9,6 +9,7 @@ rank gets the same bits. What it left out it keeps and adds to the next gradient
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -173,8 +174,8 @@ class PowerSGD:
         ValueError: for a rank that is not a whole number from 1.
     """
 
-    def __init__(self, rank: int = 2, feedback: bool = True, warm: bool = True, seed: int = 0):
-        if rank < 1:
+    def __init__(self, rank: Any = 2, feedback: bool = True, warm: bool = True, seed: int = 0):
+        if isinstance(rank, bool) or not isinstance(rank, Integral) or rank < 1:
             raise ValueError(f"rank is the number of columns of the thin matrices, from 1; got {rank!r}")
         self.rank, self.feedback, self.warm = rank, feedback, warm
         self.generator = torch.Generator().manual_seed(seed)  # the same on every rank
@@ -268,7 +269,9 @@ def _as_matrix(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _flatwise(gradients: Gradients, function: Callable[[Flat], Flat]) -> Gradients:
-    """All gradients end to end through a function, and cut apart again."""
+    """All gradients end to end through a function, and cut apart again, each with its own dtype."""
+    if not any(g.numel() for g in gradients):
+        return [g.clone() for g in gradients]
     flat = function(torch.cat([g.reshape(-1) for g in gradients]))
     pieces = flat.split([g.numel() for g in gradients])
-    return [piece.view_as(g) for piece, g in zip(pieces, gradients, strict=True)]
+    return [piece.view_as(g).to(g.dtype) for piece, g in zip(pieces, gradients, strict=True)]

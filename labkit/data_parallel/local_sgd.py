@@ -8,6 +8,7 @@ for batch in my_batches:
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -45,11 +46,11 @@ class LocalSGD:
         averages: how often it averaged.
 
     Raises:
-        ValueError: for a period under 1.
+        ValueError: for a period that is not a whole number from 1.
     """
 
-    def __init__(self, module: nn.Module, period: int, link: Link | None = None):
-        if period < 1:
+    def __init__(self, module: nn.Module, period: Any, link: Link | None = None):
+        if isinstance(period, bool) or not isinstance(period, Integral) or period < 1:
             raise ValueError(f"period is the number of steps between two averages, from 1; got {period!r}")
         self.module, self.period, self.link = module, period, link or Wires()
         self.steps = self.averages = 0

@@ -5,6 +5,7 @@ model.loss(*my_part).backward()      # ends with the gradient of the whole batch
 optimizer.step()                     # so all ranks take the same step
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -58,8 +59,9 @@ class DataParallel(nn.Module):
         self.scale = 1 / distributed.get_world_size(group)
         self.buckets = [Bucket(parameters) for parameters in partition(trained.values(), mode, bucket_mb)]
         self.reductions = self.bytes_reduced = 0
-        self._managed, self._reducing = {id(p) for p in trained.values()}, True
+        self._managed, self._reducing = {id(p): p.dtype for p in trained.values()}, True
         self._pass, self._next, self._begin = None, 0, 0.0
+        self._running: Callable = lambda: None
         self.broadcast([*module.parameters(), *module.buffers()])
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(partial(self._made, bucket, place))
@@ -112,9 +114,17 @@ class DataParallel(nn.Module):
         """The hook: autograd has just made the gradient of this parameter. (It hands over the parameter itself.)"""
         if not self._reducing:
             return
-        if (task := torch._C._current_graph_task_id()) != self._pass:
+        if (task := torch._C._current_graph_task_id()) != self._pass and self._running() is None:
             self._open(task)
-            torch.autograd.Variable._execution_engine.queue_callback(self._finish)  # when the pass ends
+            end = partial(self._finish)
+            # Autograd keeps `end` until the pass ends, well or not: a pass that begins meanwhile is a part of this one.
+            self._running = weakref.ref(end)
+            torch.autograd.Variable._execution_engine.queue_callback(end)
+        if place not in bucket.missing:
+            raise ValueError(
+                "a parameter got two gradients in one backward pass, as one that is used in two checkpoints; "
+                "say use_reentrant=False to torch.utils.checkpoint"
+            )
         bucket.put(place, self.scale)
         while self._next < len(self.buckets) and not self.buckets[self._next].missing:
             self._send(self.buckets[self._next])
@@ -144,7 +154,7 @@ class DataParallel(nn.Module):
             self._send(bucket)
         for bucket in self.buckets:
             bucket.adopt()
-        self._pass, self._begin = None, 0.0
+        self._pass, self._begin, self._running = None, 0.0, lambda: None
 
     def _record(self, bucket: Bucket, name: str) -> None:
         begin, recorder = self.recorder.now(), self.recorder
@@ -173,6 +183,11 @@ class DataParallel(nn.Module):
                 raise ValueError(
                     f"{name} was frozen or absent when DataParallel was made and is trained now; its gradient would "
                     "differ from rank to rank: wrap the module anew after such a change"
+                )
+            if parameter.requires_grad and parameter.dtype != (before := self._managed[id(parameter)]):
+                raise ValueError(
+                    f"{name} was {before} when DataParallel was made and is {parameter.dtype} now: convert the module "
+                    "first and wrap it then"
                 )
 
 

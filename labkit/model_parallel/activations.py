@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from labkit.attention import merge_heads, split_heads
 from labkit.model_parallel.sequence import SequenceColumnLinear, SequenceRowLinear
 from labkit.model_parallel.tensor import ColumnLinear, Group, RowLinear, share
+from labkit.ranks.simulation import activation_bytes
 
 
 def layer_activation_bytes(
@@ -27,8 +28,7 @@ def layer_activation_bytes(
     >>> [layer_activation_bytes(1, 2048, 12288, 96, 8, s) / 2**20 / one for s in (False, True)]
     [0.20175438596491227, 0.125]
     """
-    everywhere = 10 / ranks if sequence else 10
-    return tokens * batch * width * (everywhere + 24 / ranks + 5 * heads * tokens / (width * ranks))
+    return activation_bytes(batch, tokens, width, heads, ranks, sequence)
 
 
 class ParallelPaperLayer(nn.Module):

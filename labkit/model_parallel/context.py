@@ -123,13 +123,14 @@ class Ring:
             self.moved.times += 1
         return room
 
-    def blocks(self, key: Tensor, value: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """The keys and values of every rank, our own first, with the rank that they belong to."""
+    def blocks(self, key: Tensor, value: Tensor, exact: torch.dtype) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The keys and values of every rank, our own first, with the rank that they belong to; they travel as given."""
         both = torch.cat([key, value], dim=-1)
         for step in range(self.ranks):
             last = step == self.ranks - 1
             sent = None if last else self.send(both)  # it travels while we compute
-            yield (self.rank - step) % self.ranks, both[..., : key.shape[-1]], both[..., key.shape[-1] :]
+            K, V = both.to(exact).split((key.shape[-1], value.shape[-1]), dim=-1)
+            yield (self.rank - step) % self.ranks, K, V
             both = both if last else self.receive(sent)
 
     def tiles(self, source: int) -> Iterator[tuple[slice, slice, Tensor | None]]:
@@ -154,18 +155,19 @@ class RingAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, key, value, ring):
         """The output, block by block: when the largest score grows, the sums so far shrink with it."""
-        weighted = query.new_zeros(*query.shape[:-1], value.shape[-1])
-        total = query.new_zeros(*query.shape[:-1], 1)
-        maximum = torch.full_like(total, torch.finfo(query.dtype).min)  # −∞ − −∞ would be NaN
-        for source, K, V in ring.blocks(key, value):
+        exact = torch.promote_types(query.dtype, torch.float32)  # a sum of many in half precision stops growing
+        weighted = query.new_zeros(*query.shape[:-1], value.shape[-1], dtype=exact)
+        total = query.new_zeros(*query.shape[:-1], 1, dtype=exact)
+        maximum = torch.full_like(total, torch.finfo(exact).min)  # −∞ − −∞ would be NaN
+        for source, K, V in ring.blocks(key, value, exact):
             for rows, columns, seen in ring.tiles(source):
-                S = ring.scores(query[..., rows, :], K[..., columns, :], seen)
+                S = ring.scores(query[..., rows, :].to(exact), K[..., columns, :], seen)
                 new = torch.maximum(maximum[..., rows, :], S.amax(dim=-1, keepdim=True))
                 P, shrink = torch.exp(S - new), torch.exp(maximum[..., rows, :] - new)
                 total[..., rows, :] = shrink * total[..., rows, :] + P.sum(dim=-1, keepdim=True)
                 weighted[..., rows, :] = shrink * weighted[..., rows, :] + P @ V[..., columns, :]
                 maximum[..., rows, :] = new
-        output, log_sum_exp = weighted / total, maximum + total.log()
+        output, log_sum_exp = (weighted / total).to(query.dtype), maximum + total.log()
         ctx.save_for_backward(query, key, value, output, log_sum_exp)
         ctx.ring = ring
         return output
@@ -174,20 +176,21 @@ class RingAttention(torch.autograd.Function):
     def backward(ctx, dO):
         """dQ, dK and dV: weights come back from scores and log-sum-exp; dK and dV travel with the keys they are for."""
         (query, key, value, output, log_sum_exp), ring = ctx.saved_tensors, ctx.ring
-        D = (dO * output).sum(dim=-1, keepdim=True)
-        dQ = torch.zeros_like(query)
+        exact, dim = log_sum_exp.dtype, key.shape[-1]
+        D = (dO.to(exact) * output).sum(dim=-1, keepdim=True)
+        dQ = torch.zeros_like(query, dtype=exact)
         home = torch.cat([torch.zeros_like(key), torch.zeros_like(value)], dim=-1)
-        dim = key.shape[-1]
-        for source, K, V in ring.blocks(key, value):
+        for source, K, V in ring.blocks(key, value, exact):
+            part = torch.zeros_like(home, dtype=exact)
             for rows, columns, seen in ring.tiles(source):
-                Q, G = query[..., rows, :], dO[..., rows, :]
+                Q, G = query[..., rows, :].to(exact), dO[..., rows, :].to(exact)
                 P = torch.exp(ring.scores(Q, K[..., columns, :], seen) - log_sum_exp[..., rows, :])
                 dS = ring.scale * P * (G @ V[..., columns, :].mT - D[..., rows, :])
                 dQ[..., rows, :] += dS @ K[..., columns, :]
-                home[..., columns, :dim] += dS.mT @ Q
-                home[..., columns, dim:] += P.mT @ G
-            home = ring.receive(ring.send(home))
-        return dQ, home[..., :dim], home[..., dim:], None
+                part[..., columns, :dim] += dS.mT @ Q
+                part[..., columns, dim:] += P.mT @ G
+            home = ring.receive(ring.send(home.add_(part)))
+        return dQ.to(query.dtype), home[..., :dim], home[..., dim:], None
 
 
 def _cut(length: int, piece: int, size: int) -> Iterator[slice]:

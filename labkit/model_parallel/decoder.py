@@ -27,6 +27,7 @@ from labkit.model_parallel.tensor import (
     copy_to_ranks,
     gather_last,
     refuse_disagreement,
+    refuse_other_chances,
     share,
 )
 from labkit.model_parallel.vocabulary import VocabularyEmbedding, vocabulary_cross_entropy
@@ -188,10 +189,13 @@ class ParallelDecoder(Decoder):
         What is cut is added up over the ranks, what all hold counts once. Were each rank to clip by the norm of what it
         has, they would scale differently, and the weights that all hold would drift apart.
         """
-        cut = self.head.weight.new_zeros(())
+        exact = torch.promote_types(self.head.weight.dtype, torch.float32)  # squares of half precision overflow
+        cut = self.head.weight.new_zeros((), dtype=exact)
         shared = torch.zeros_like(cut)
         for name, parameter in self.named_parameters():
-            square = parameter.grad.square().sum()
+            if parameter.grad is None:
+                continue
+            square = torch.linalg.vector_norm(parameter.grad, dtype=exact).square()
             cut, shared = (cut + square, shared) if is_cut(name) else (cut, shared + square)
         dist.all_reduce(cut, group=self.group)
         return (cut + shared).sqrt()
@@ -199,7 +203,8 @@ class ParallelDecoder(Decoder):
     def sliced_parameters(self) -> Iterator[nn.Parameter]:
         """The weights that are whole on every rank and are used on a slice of the tokens: norms, and biases of rows."""
         for name, parameter in self.named_parameters():
-            if not is_cut(name) and name != "positions.weight":  # positions are added before the slicing
+            sliced = not is_cut(name) and name != "positions.weight"
+            if sliced and parameter.requires_grad:  # positions are added before the slicing
                 yield parameter
 
     def _layers(self, ids: Any, cache: Any, mask: Any) -> Iterator[Tensor]:
@@ -210,6 +215,8 @@ class ParallelDecoder(Decoder):
             refuse_disagreement(ids, self.group)
         if self.sequence:
             share(ids.shape[1], dist.get_world_size(self.group), "tokens")
+        elif self.agree and self.training and self.config.dropout:
+            refuse_other_chances(ids.device, self.group)
         mask, x = key_mask(mask), embed(self, ids)
         x = self.dropout(slice_tokens(x, self.group) if self.sequence else x)
         yield x

@@ -78,7 +78,7 @@ def dispatch(x: Float[Tensor, "tokens width"], routing: Routing, capacity: int) 
     experts, k = len(routing.counts), routing.expert.shape[1]
     rows = x[:, None].expand(-1, k, -1).reshape(-1, x.shape[-1])
     places = x.new_zeros(experts * capacity + 1, x.shape[-1])  # the last place is for the dropped
-    return places.index_add(0, _places(routing, capacity), rows)[:-1].view(experts, capacity, -1)
+    return places.index_add(0, _places(routing, capacity), rows)[:-1].view(experts, capacity, x.shape[-1])
 
 
 def combine(y: Float[Tensor, "experts slots width"], routing: Routing) -> Float[Tensor, "tokens width"]:
@@ -128,6 +128,8 @@ class Experts(nn.Module):
 
     def one_group(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Route, queue, compute, bring back."""
+        if not len(x):
+            raise ValueError("no tokens: their balance is not defined; leave out a batch without any, on all ranks")
         logits = x @ self.router.T
         places = capacity(len(x), self.experts, self.k, self.factor)
         routing = route(logits, self.k, places)
@@ -195,8 +197,15 @@ class ParallelExperts(Experts):
 
     @torch.no_grad()
     def finish_gradients(self) -> None:
-        """Add up the router's gradients, so that all are those of the sum of all ranks' losses: before the step."""
-        dist.all_reduce(self.router.grad, group=self.group)
+        """Add up the router's gradients, so that all are those of the sum of all ranks' losses: before the step.
+
+        Raises:
+            ValueError: if there is none yet.
+        """
+        if self.router.requires_grad and self.router.grad is None:
+            raise ValueError("the router has no gradient: call backward before finish_gradients()")
+        if self.router.requires_grad:
+            dist.all_reduce(self.router.grad, group=self.group)
 
     def _own(self, x: Tensor) -> Tensor:
         return x.chunk(dist.get_world_size(self.group))[dist.get_rank(self.group)].clone()
@@ -232,9 +241,9 @@ class _AllToAll(torch.autograd.Function):
 
 
 def _exchange(x: Tensor, group: Group) -> Tensor:
-    """By nccl's own all-to-all, elsewhere by a send and a receive with every other rank."""
+    """On the CPU, where gloo has none, by a send and a receive with every other rank; nccl has its own."""
     x, received = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-    if dist.get_backend(group) == "nccl":
+    if x.device.type != "cpu":
         dist.all_to_all_single(received, x, group=group)
         return received
     rank = dist.get_rank(group)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from labkit.model_parallel.tensor import Group, own_part
+from labkit.ranks import device
 
 
 def new_mesh(**sizes: int) -> DeviceMesh:
@@ -23,8 +24,7 @@ def new_mesh(**sizes: int) -> DeviceMesh:
     Source: Narayanan et al. (2021), "Efficient large-scale language model training on GPU clusters", section 3.2.
     """
     check_sizes(sizes, dist.get_world_size())
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    return init_device_mesh(device, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+    return init_device_mesh(device().type, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
 
 
 def check_sizes(sizes: dict[str, Any], ranks: int) -> None:
@@ -68,11 +68,13 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: Group = None) -
     whole batch where every rank's part has the same number of targets.
 
     Raises:
-        ValueError: if a parameter has no gradient yet.
+        ValueError: if a parameter that is trained has no gradient yet.
     """
-    found = [p.grad for p in parameters]
+    found = [p.grad for p in parameters if p.requires_grad]
     if any(grad is None for grad in found):
         raise ValueError("a parameter has no gradient: call backward before the gradients are averaged")
+    if not found:
+        return
     flat = torch.cat([grad.flatten() for grad in found])
     dist.all_reduce(flat, group=group)
     flat /= dist.get_world_size(group)

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from labkit.model_parallel.schedules import Operation, check_schedule, owners
+from labkit.ranks import device
 from labkit.ranks.timeline import Event, Recorder
 
 Group = dist.ProcessGroup | None
@@ -124,7 +125,7 @@ class Pipeline:
         self.splits = any(operation.kind == "W" for operation in self.row)
         self.wires = Wires([[Operation(*x) for x in row] for row in schedule], group)
         self.recorder = Recorder() if record else None
-        first = next(self.parameters())
+        first = next(self.parameters(), torch.empty(0, device=device()))  # a stage may have no weights
         self.device, self.dtype = first.device, first.dtype
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -138,7 +139,9 @@ class Pipeline:
         """
         check_batch(inputs, targets, self.micro_batches)
         self.inputs, self.targets = (x.chunk(self.micro_batches) for x in (inputs, targets))
-        self.shares = [self.weigh(part) / self.weigh(targets) for part in self.targets]
+        # In double precision: a third of a batch is no number of single precision, in which counts would be divided.
+        asked = [torch.as_tensor(self.weigh(part)).double() for part in (*self.targets, targets)]
+        self.shares = [each / asked[-1] for each in asked[:-1]]
         self.loss = torch.zeros((), dtype=self.dtype, device=self.device)
         self.kept: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.put_off: dict[tuple[int, int], list[Callable[[], None]]] = {}
@@ -178,14 +181,15 @@ class Pipeline:
         grad = self.received(operation) if stage < self.last else None
         x, result = self.kept.pop((stage, i))
         with self.noting("compute", operation):
-            result.backward(grad)
+            if result.requires_grad:  # it does not where all is frozen, up to here
+                result.backward(grad)
             put_off = self.later[stage].take() if stage in self.later else []
             if self.splits:
                 self.put_off[stage, i] = put_off
             else:
                 run(put_off)
         if stage:
-            self.wires.send(self.wires.message(operation), x.grad)
+            self.wires.send(self.wires.message(operation), torch.zeros_like(x) if x.grad is None else x.grad)
 
     def weights(self, operation: Operation) -> None:
         """The gradients of weights that were put off."""

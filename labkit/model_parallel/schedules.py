@@ -172,8 +172,13 @@ def check_schedule(schedule: Sequence[Sequence[Sequence]] | Any) -> tuple[int, i
         ValueError: if an operation is missing, occurs twice or is none, if a stage is on two ranks, or if the ranks
             wait for each other in a circle: it names who waits for what.
     """
+    for rank, row in enumerate(schedule):
+        for operation in row:
+            _check_form(rank, operation)
     stages, done = len(owners(schedule)), set()
     rows = [[Operation(*operation) for operation in row] for row in schedule]
+    if not all(rows):
+        raise ValueError(f"rank {rows.index([])} has nothing to do: give every rank a stage, or take fewer ranks")
     every = [operation for row in rows for operation in row]
     micro_batches = 1 + max(operation.micro_batch for operation in every)
     _check_complete(every, stages, micro_batches)
@@ -190,6 +195,15 @@ def check_schedule(schedule: Sequence[Sequence[Sequence]] | Any) -> tuple[int, i
         stuck = [(rank, row[at[rank]]) for rank, row in enumerate(rows) if at[rank] < len(row)]
         raise ValueError(f"this schedule never ends: {'; '.join(_waits(rank, x, stages, done) for rank, x in stuck)}")
     return stages, micro_batches
+
+
+def _check_form(rank: int, operation: Any) -> None:
+    """An operation is a kind and two whole numbers."""
+    fits = isinstance(operation, tuple | list) and len(operation) == 3
+    if not fits or not all(isinstance(number, int) for number in operation[1:]):
+        raise ValueError(
+            f"{operation!r} of rank {rank} is no operation, which is (kind, stage, micro-batch): ('F', 0, 0)"
+        )
 
 
 def _check_complete(every: list[Operation], stages: int, micro_batches: int) -> None:

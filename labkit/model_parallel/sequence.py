@@ -126,6 +126,8 @@ class SlicedDropout(nn.Module):
         shape = list(x.shape)
         if self.axis is not None:
             shape[self.axis] *= dist.get_world_size(self.group)
+        if self.rate == 1:
+            return x * 0
         factors = F.dropout(torch.ones(shape, dtype=x.dtype, device=x.device), self.rate)
         if self.axis is not None:
             factors = own_part(factors, self.axis, self.group)

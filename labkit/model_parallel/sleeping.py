@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from labkit.model_parallel.pipeline import Later, Pipeline
 from labkit.model_parallel.schedules import check_schedule, owners
 from labkit.ranks import device
-from labkit.ranks.timeline import Event, bubble, merge
+from labkit.ranks.timeline import Event, merge, span
 
 
 class _Sleep(torch.autograd.Function):
@@ -68,8 +68,9 @@ def asleep(
 
 
 def quietest(every: Sequence[Mapping[str, list[list[Event]]]], name: str) -> list[list[Event]]:
-    """From what all ranks give, the timeline of the round of a schedule that was disturbed least."""
-    return min((merge(one) for one in zip(*(noted[name] for noted in every), strict=True)), key=bubble)
+    """From what all ranks give, the timeline of the round of a schedule that was disturbed least: the shortest one."""
+    rounds = (merge(one) for one in zip(*(noted[name] for noted in every), strict=True))
+    return min(rounds, key=lambda timeline: span(timeline)[1] - span(timeline)[0])
 
 
 def _noted(pipe: Pipeline, batch: Tensor) -> list[Event]:

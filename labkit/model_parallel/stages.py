@@ -99,7 +99,8 @@ class DecoderPipeline(Pipeline):
         ends = self.wires.owner[0], self.wires.owner[-1]
         if not self.config.tied or self.rank not in ends or ends[0] == ends[1]:
             return None
-        return self.stages[0].tokens.weight if self.rank == ends[0] else self.stages[self.last].head.weight
+        copy = self.stages[0].tokens.weight if self.rank == ends[0] else self.stages[self.last].head.weight
+        return copy if copy.requires_grad else None
 
     def other_copy(self, grad: Tensor) -> Tensor:
         """The gradient of the other copy: the sum of both is that of the weight, and equal on both ranks."""
@@ -109,6 +110,21 @@ class DecoderPipeline(Pipeline):
         for work in dist.batch_isend_irecv(ways):
             work.wait()
         return other
+
+    @torch.no_grad()
+    def gradient_norm(self) -> Float[Tensor, ""]:
+        """The norm of the whole model's gradient, the same on every rank: what clipping must divide by.
+
+        A tied weight counts once, though two ranks have a copy.
+        """
+        twice = self.tied_copy() if self.last in self.stages else None
+        exact = torch.promote_types(self.dtype, torch.float32)
+        square = torch.zeros((), dtype=exact, device=self.device)
+        for parameter in self.parameters():
+            if parameter.grad is not None and parameter is not twice:
+                square += torch.linalg.vector_norm(parameter.grad, dtype=exact).square()
+        dist.all_reduce(square, group=self.group)
+        return square.sqrt()
 
     def serial_state(self) -> dict[str, Tensor]:
         """The weights of the whole `Decoder`, on every rank: for a checkpoint that any number of ranks can load."""
@@ -172,8 +188,9 @@ class _SplitLinear(torch.autograd.Function):
 
         def gradients() -> None:
             rows, errors = x.flatten(end_dim=-2), grad.flatten(end_dim=-2)
-            _add(weight, errors.T @ rows)
-            if bias is not None:
+            if weight.requires_grad:
+                _add(weight, errors.T @ rows)
+            if bias is not None and bias.requires_grad:
                 _add(bias, errors.sum(dim=0))
 
         later.put_off.append(gradients)

@@ -185,6 +185,27 @@ def refuse_disagreement(ids: Int[Tensor, "batch tokens"] | Any, group: Group = N
         )
 
 
+def refuse_other_chances(device: Any, group: Group = None) -> None:
+    """Nothing, when the random numbers of every rank are the same ones.
+
+    Where a stream is whole on every rank, its dropout must be, too. With other masks the ranks would go on with other
+    numbers each, and add up what does not belong together.
+
+    Raises:
+        ValueError: on every rank, saying which ranks differ.
+    """
+    state = torch.get_rng_state() if torch.device(device).type == "cpu" else torch.cuda.get_rng_state(device)
+    mine = (state.long() * (torch.arange(len(state)) % 9973 + 1)).sum().to(device).view(1)
+    every = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(every, mine, group=group)
+    others = [rank for rank, one in enumerate(every) if int(one) != int(every[0])]
+    if others:
+        raise ValueError(
+            f"ranks {others} of this group would draw other dropout masks than its rank 0: call torch.manual_seed with "
+            "the same seed on all ranks that share one model"
+        )
+
+
 def gathered(x: Tensor, axis: int, group: Group = None) -> Tensor:
     """The parts of all ranks side by side along an axis (all-gather), without gradient."""
     x = x.contiguous()

@@ -73,13 +73,13 @@ class _VocabularyCrossEntropy(torch.autograd.Function):
         largest = exact.amax(dim=-1)
         dist.all_reduce(largest, dist.ReduceOp.MAX, group=group)
         shifted = exact - largest[..., None]
-        right = shifted.gather(-1, row[..., None])[..., 0] * mine
+        right = shifted.gather(-1, row[..., None])[..., 0].where(mine, 0)  # not times: a word may be ruled out by −∞
         p = shifted.exp_()
         sums = torch.stack([p.sum(dim=-1), right])
         dist.all_reduce(sums, group=group)
         total, right = sums
         kept = targets != IGNORED
-        share_of = kept / kept.sum()
+        share_of = kept.to(exact.dtype) / kept.sum()
         ctx.save_for_backward(p.div_(total[..., None]), row, mine, share_of)
         return ((total.log() - right) * share_of).sum().to(logits.dtype)
 

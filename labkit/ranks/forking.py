@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 
 __all__ = ["Forked", "fork_rank"]
 
-IMPORTED = ("torch.distributed", "cloudpickle", "labkit.ranks.inside", "labkit.ranks.group")
+# torch._dynamo takes a second, too, and comes with the first optimizer.
+IMPORTED = ("torch.distributed", "torch._dynamo", "cloudpickle", "labkit.ranks.inside", "labkit.ranks.group")
 # Names that libraries read while they are imported: where they differ, nothing imported can be shared.
 READ_EARLY = (
     "CUDA",

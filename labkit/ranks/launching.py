@@ -58,13 +58,14 @@ def run_ranks(
     __tracebackhide__ = True
     _check(fn, n, timeout, threads, group)
     refuse_odd_names(env or {})
+    n, timeout = int(n), float(timeout)  # those of NumPy are numbers too
     options = {"timeout": timeout, "threads": threads, "group": group, "backend": backend, "checks": checks}
     options["patience"] = min(10.0, timeout / 2) if checks else timeout
     packed = pack(fn, args, kwargs)
     if not quiet:
         _say_how_crowded(n)
     with held() as interrupts:
-        run = Run(int(n), options, quiet)
+        run = Run(n, options, quiet)
         try:
             run.start(packed, env or {})
             return run.results(interrupts)

@@ -27,9 +27,12 @@ def marked(mark: str) -> list[int]:
 
 
 def end_marked(mark: str, but: int = 0) -> None:
-    """End those that have left their rank's group, as daemons do; again, in case that one started another meanwhile."""
+    """End those that have left their rank's group, as daemons do; again, in case that one started another meanwhile.
+
+    The youngest first: ranks may do this to each other at the same time, and come last.
+    """
     for _ in range(5):
-        left = [pid for pid in marked(mark) if pid != but]
+        left = sorted((pid for pid in marked(mark) if pid != but), reverse=True)
         if not left:
             return
         for pid in left:

@@ -11,7 +11,7 @@ __all__ = ["calls", "readable_stack", "told"]
 
 _OURS = str(Path(__file__).parent)
 _LIBRARIES = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
-_INSIDE = ("inside.py", "watching.py", "launching.py")
+_INSIDE = ("inside.py", "forking.py", "watching.py", "launching.py")
 
 
 def told(error: BaseException) -> tuple[str, str]:

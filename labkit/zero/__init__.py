@@ -3,8 +3,8 @@
 The modules, in the order of the lesson:
 
 - where the memory goes: `memory`, `reports`;
-- stages 1 to 3: `stages`, `partitioning`, `exchanging`, `gathering`, `probing`, `signatures`, `offload`;
-- files: `shards`, `checkpoints`, `consolidated`;
+- stages 1 to 3: `stages`, `partitioning`, `exchanging`, `gathering`, `probing`, `signatures`, `whole`, `offload`;
+- files: `shards`, `checkpoints`, `reading`, `consolidated`;
 - beside it: `fully_sharded`, `deepspeed_runs`, `side_by_side`;
 - real work: `token_classification`, `link_spans`, `fine_tuning`.
 """

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.corpora.extras import need
 from labkit.ranks import device
 from labkit.zero.reports import bytes_of
 
@@ -98,6 +99,7 @@ def load_deepspeed() -> Any:
 
     Raises:
         RuntimeError: with the sentence of `why_not`.
+        ModuleNotFoundError: if it is there and does not load.
     """
     if reason := why_not():
         raise RuntimeError(reason)
@@ -105,8 +107,7 @@ def load_deepspeed() -> Any:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # an optimizer we do not use would load the compiler
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.distributed")  # its calls, not ours
-    import deepspeed
-
+    deepspeed = need("deepspeed", "deepspeed", "to train with it")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it compiles for minutes, without a word
     return deepspeed

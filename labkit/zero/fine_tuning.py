@@ -4,14 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from labkit.cleaning.scoring import Score, score_spans
+from labkit.corpora import CorpusUnavailable
 from labkit.transformer.models import Encoder
-from labkit.transformer.pretrained import Pretrained, load_minilm
+from labkit.transformer.pretrained import Pretrained, load_minilm, minilm_folder, package
 from labkit.zero import deepspeed_runs, side_by_side
-from labkit.zero.link_spans import Passage, Span
+from labkit.zero.link_spans import Dictionary, Passage, Span, capitalised, linked_passages, split_articles
 from labkit.zero.token_classification import Tagger, encode_passages, frozen_part, labels_of, tag_words
+
+STORED = "What follows was measured where the outputs of this notebook were stored."
+PHRASES, CAPITALS = "phrases that were links", "words with a capital"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Passages to learn from and others to be judged on; or none, and the `reason` why they cannot be had."""
+
+    learn: list[Passage] = field(default_factory=list, repr=False)
+    judge: list[Passage] = field(default_factory=list, repr=False)
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,39 @@ class Taught:
     run: side_by_side.Run
     found: list[list[Span]] = field(repr=False)
     score: Score
+
+
+def find_task(learn: int = 448, judge: int = 128, seed: int = 0, most: int = 40) -> Task:
+    """So many passages of Wikipedia by chance, of up to `most` words each; no article is on both sides."""
+    try:
+        sides = split_articles(linked_passages(most))
+    except CorpusUnavailable as missing:
+        return Task(reason=f"The articles with their links cannot be had: {missing} {STORED}")
+    chance = np.random.default_rng(seed)
+    places = [chance.permutation(len(side))[:count] for side, count in zip(sides, (learn, judge), strict=True)]
+    return Task(*([side[i] for i in chosen] for side, chosen in zip(sides, places, strict=True)))
+
+
+def rivals(task: Task, threshold: float = 0.2) -> dict[str, Score]:
+    """What a list of phrases and a rule find, neither of which learns by gradients; the stored scores without texts."""
+    if task.reason:
+        return {name: Score(*counts) for name, counts in deepspeed_runs.stored()["rivals"].items()}
+    ways = {PHRASES: Dictionary(task.learn, threshold).find, CAPITALS: capitalised}
+    gold = [passage.links for passage in task.judge]
+    return {name: score_spans([find(passage) for passage in task.judge], gold) for name, find in ways.items()}
+
+
+def why_not(task: Task) -> str:
+    """Empty if MiniLM can be taught here, else a sentence that says what is missing."""
+    if task.reason:
+        return task.reason
+    try:
+        minilm_folder()
+        for needed in ("tokenizers", "safetensors.torch"):
+            package(needed)
+    except CorpusUnavailable as missing:
+        return f"{missing} {STORED}"
+    return ""
 
 
 def teach(

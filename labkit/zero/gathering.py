@@ -6,7 +6,9 @@ Four moments of a block, each a hook:
     gradient of its output is there → gather        its own gradients have all arrived → release
 """
 
+import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,10 +31,16 @@ class Unit:
         for shard in self.shards:
             shard.gather()
         if torch.is_grad_enabled() and len(self.trained) < len(self.shards):
-            # Frozen parameters get no gradient that could tell that they are no longer needed: the input's tells.
-            for tensor in _tensors(inputs):
-                if tensor.requires_grad:
-                    tensor.register_hook(lambda gradient: self.leave())
+            # Frozen parameters get no gradient that could tell that they are needed no more: those of all inputs tell.
+            waiting = [tensor for tensor in _tensors(inputs) if tensor.requires_grad]
+            done = itertools.count(1)
+
+            def gone(gradient: Tensor) -> None:
+                if next(done) % len(waiting) == 0:
+                    self.leave()
+
+            for tensor in waiting:
+                tensor.register_hook(gone)
 
     def after(self, output: Any) -> None:
         """Forward ends; in a backward pass it is a recomputation, and the parameters are still needed."""
@@ -69,7 +77,7 @@ class Unit:
 def hook_block(unit: Unit, block: nn.Module) -> list[Any]:
     """Call the unit when the block's forward pass begins and ends."""
     begin = block.register_forward_pre_hook(lambda module, args, kwargs: unit.before((args, kwargs)), with_kwargs=True)
-    end = block.register_forward_hook(lambda module, args, output: unit.after(output))
+    end = block.register_forward_hook(lambda module, args, output: unit.after(output), always_call=True)
     return [begin, end]
 
 
@@ -140,6 +148,9 @@ def _tensors(thing: Any) -> Iterator[Tensor]:
     elif isinstance(thing, Mapping):
         for each in thing.values():
             yield from _tensors(each)
+    elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        for field in dataclasses.fields(thing):
+            yield from _tensors(getattr(thing, field.name))
     elif isinstance(thing, list | tuple):
         for each in thing:
             yield from _tensors(each)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from labkit.corpora.cache import CorpusUnavailable, read_or_make
 from labkit.corpora.english import paragraphs_of, read_wikipedia_markup
+from labkit.corpora.extras import need
 
 OPEN, CLOSE = "\ue000", "\ue001"  # private characters, which stand where a link begins and ends
 LONGEST = 6  # words of a phrase in the dictionary
@@ -142,12 +143,12 @@ def _phrases(passage: Passage, spans: Iterable[Span]) -> Iterator[str]:
 def _marked_paragraphs() -> bytes:
     articles = read_wikipedia_markup()
     try:
-        from gensim.corpora.wikicorpus import filter_wiki
-    except ImportError as error:
-        raise CorpusUnavailable(f"gensim, which reads wiki markup, does not load ({error}).") from error
+        wikicorpus = need("gensim.corpora.wikicorpus", "text", "to read wiki markup")
+    except ModuleNotFoundError as error:
+        raise CorpusUnavailable(str(error)) from error
     lines = []
     for title, markup in articles:
-        for text in paragraphs_of(filter_wiki(mark_links(markup))):
+        for text in paragraphs_of(wikicorpus.filter_wiki(mark_links(markup))):
             if re.fullmatch(rf"([^{OPEN}{CLOSE}]|{OPEN}[^{OPEN}{CLOSE}]*{CLOSE})*", text):  # what was cut is left out
                 lines.append(json.dumps([title, text], ensure_ascii=False) + "\n")
     return "".join(lines).encode()

@@ -4,7 +4,9 @@ Mixed precision with Adam keeps of each parameter a half-precision weight (2 byt
 a precise weight (4), the average of gradients (4) and of their squares (4): 2 + 2 + 12.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+
+from labkit.ranks.simulation import activation_bytes, state_parts, zero_passes
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,8 @@ def model_states(parameters: float | int, ranks: int, stage: int, each: Bytes = 
     [120.0, 31.40625, 16.640625, 1.875]
     """
     _check(ranks, stage)
-    return {
-        "parameters": parameters * each.parameters / (ranks if stage >= 3 else 1),
-        "gradients": parameters * each.gradients / (ranks if stage >= 2 else 1),
-        "optimizer": parameters * each.optimizer / (ranks if stage >= 1 else 1),
-    }
+    parts = state_parts(parameters, ranks, stage, astuple(each))
+    return dict(zip(("parameters", "gradients", "optimizer"), parts, strict=True))
 
 
 def largest_model(memory: float | int, ranks: int, stage: int, each: Bytes = MIXED_ADAM) -> float:
@@ -84,7 +83,7 @@ def volume(parameters: float | int, ranks: int, stage: int) -> dict[str, float]:
     """
     _check(ranks, stage)
     once = parameters * (ranks - 1) / ranks
-    return {"reduce_scatter": once, "all_gather": once * (2 if stage == 3 else 1)}
+    return {"reduce_scatter": once, "all_gather": once * (zero_passes(stage) - 1)}
 
 
 def layer_activations(tokens: int, batch: int, width: int, heads: int, recompute: str = "none") -> float:
@@ -95,16 +94,12 @@ def layer_activations(tokens: int, batch: int, width: int, heads: int, recompute
 
     Raises:
         ValueError: for another kind of recomputation.
-    Source: Korthikanti et al. (2022), "Reducing activation recomputation in large transformer models", equation 2.
+    Source: Korthikanti et al. (2022), "Reducing activation recomputation in large transformer models", equation 1.
 
     >>> layer_activations(2048, 1, 12288, 96) / (2048 * 12288)  # GPT-3: 34 + 80
     114.0
     """
-    scores = 5 * heads * tokens / width
-    kept = {"none": 34 + scores, "selective": 34, "full": 2}
-    if recompute not in kept:
-        raise ValueError(f"recompute must be one of {', '.join(kept)}, got {recompute!r}")
-    return float(tokens * batch * width * kept[recompute])
+    return activation_bytes(batch, tokens, width, heads, recompute=recompute)
 
 
 def _check(ranks: int, stage: int) -> None:

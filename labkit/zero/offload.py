@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.training.files import _explained as explained
+from labkit.training.files import make_writable
+
 
 def offloaded(
     optimizer_class: Callable[..., Any], folder: Path | str | None = None, piece: int = 2**20
@@ -26,6 +29,7 @@ def offloaded(
 
     Raises:
         ValueError: if a piece has no elements.
+        OSError: from what is built, if the folder cannot be written; from a step, if the disk has no room for states.
     Source: Ren et al. (2021), "ZeRO-Offload"; Rajbhandari et al. (2021), "ZeRO-Infinity", section 5.2.
     """
     if piece < 1:
@@ -42,6 +46,8 @@ class Offloaded:
     """An optimizer over pieces of what it is given; `state` and `step()` as torch has them."""
 
     def __init__(self, params: Any, optimizer_class: Any, folder: Any, piece: int, settings: dict[str, Any]):
+        if folder is not None:
+            make_writable(Path(folder))
         groups = list(params)
         groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
         self.folder, self.mapped_bytes = folder, 0
@@ -110,9 +116,15 @@ class Offloaded:
         """Memory for a state of the whole shard; a file's, if there is a folder."""
         if self.folder is None:
             return torch.zeros(size, dtype=dtype)
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
         handle, path = tempfile.mkstemp(prefix="state-", suffix=".bin", dir=self.folder)
-        os.close(handle)
+        nbytes = max(size, 1) * dtype.itemsize
+        try:  # now, since a page without room is no error later but the end of the process
+            os.posix_fallocate(handle, 0, nbytes) if hasattr(os, "posix_fallocate") else os.truncate(handle, nbytes)
+        except OSError as error:
+            os.unlink(path)
+            raise explained(error, Path(path), nbytes) from error
+        finally:
+            os.close(handle)
         room = torch.from_file(path, shared=True, size=size, dtype=dtype)
         self.mapped_bytes += room.nbytes
         if os.name == "posix":  # the memory stays mapped, and no file is left however the process ends

@@ -7,6 +7,7 @@ To cut by elements, not by parameters, makes shards equal whatever the shapes; t
 of them, so only optimizers that treat every element by itself can work on a shard.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
+
+LAST_MB = 1.0  # of the vector that leaves last: no backward pass goes on behind which it could travel
 
 Vector = Shaped[Tensor, " elements"]
 Named = Sequence[tuple[str, nn.Parameter]]
@@ -105,7 +108,8 @@ class Flat:
 def buckets(named: Named, groups: Sequence[Sequence[Any]], ranks: int, megabytes: float | int | None) -> list[Flat]:
     """Trainable parameters in vectors of so many megabytes each, in the order in which a backward pass fills them.
 
-    A vector holds parameters of one optimizer's group and dtype. None for megabytes: one vector for each of these.
+    A vector holds parameters of one optimizer's group and dtype. None for megabytes: one vector for each of these. The
+    one that leaves last has 1 MB at most, or one parameter.
     """
     most = float("inf") if megabytes is None else megabytes * 2**20
     group_of = {id(parameter): i for i, group in enumerate(groups) for parameter in group}
@@ -122,4 +126,13 @@ def buckets(named: Named, groups: Sequence[Sequence[Any]], ranks: int, megabytes
         open_[kind].append((name, parameter))
         filled[kind] += size
     flats += [Flat(rest[::-1], ranks, kind[0]) for kind, rest in open_.items()]
-    return sorted(flats, key=lambda flat: -place[id(flat.parameters[0])])
+    flats = sorted(flats, key=lambda flat: -place[id(flat.parameters[0])])
+    return flats if megabytes is None or not flats else [*flats[:-1], *_last_small(flats[-1])]
+
+
+def _last_small(flat: Flat) -> list[Flat]:
+    """The vector in two, of which the second holds first parameters of 1 MB at most, or one."""
+    sizes = itertools.accumulate(parameter.nbytes for parameter in flat.parameters)
+    few = max(1, sum(size <= LAST_MB * 2**20 for size in sizes))
+    named = list(zip(flat.names, flat.parameters, strict=True))
+    return [Flat(part, flat.ranks, flat.group) for part in (named[few:], named[:few]) if part]

@@ -41,6 +41,27 @@ class Report:
         return f"ZeRO-{self.stage}, rank {self.rank} of {self.ranks}{lone}: {parts} = {self.total:,} bytes"
 
 
+def measured(zero: Any) -> Report:
+    """The report of a `Zero`, now."""
+    trained, (held, arriving) = zero.trained, zero._meters
+    kept = [*zero.model.parameters(), *(shard.own for shard in zero.shards)]
+    gradients = [each for s in trained for each in (s.gradient, s.gradients, *(p.grad for p in s.flat.parameters))]
+    states = state_tensors(zero.optimizer)
+    masters = [shard.weights for shard in trained if shard.weights.data_ptr() != shard.own.data_ptr()]
+    mapped = getattr(zero.optimizer, "mapped_bytes", 0)
+    return Report(
+        zero.stage,
+        zero.exchange.rank,
+        zero.exchange.ranks,
+        bytes_of(kept),
+        bytes_of(gradients),
+        bytes_of([*states, *masters]) - mapped,
+        mapped,
+        held.most,
+        arriving.most,
+    )
+
+
 def bytes_of(tensors: Iterable[Any]) -> int:
     """The bytes of memory behind tensors, each storage once; views of one storage are one."""
     storages = {}

@@ -130,9 +130,7 @@ class Shard:
                     "passes a step has with micro_batches"
                 )
             return
-        if self.gradient is not None:  # somebody else has dropped the gradients: a new beginning
-            self.gradient = None
-            self.seen.clear()
+        self.gradient = None  # if there is one, somebody else has dropped the gradients: a new beginning
         view.copy_(parameter.grad)
         parameter.grad = view
 
@@ -141,10 +139,17 @@ class Shard:
         """Whether every parameter's gradient has arrived."""
         return len(self.arrived) == len(self.flat.parameters)
 
+    @property
+    def missing(self) -> set[int]:
+        """The parameters that got no gradient since zero_grad, Zero's or, in stage 1, the model's own."""
+        if self.stage == 1:
+            return {index for index, parameter in enumerate(self.flat.parameters) if parameter.grad is None}
+        return set(range(len(self.flat.names))) - self.seen
+
     def begin_reduce(self) -> None:
         """Send the gradients to their owners; what has not arrived counts as zero."""
         self._open()
-        for index in set(range(len(self._views))) - (self.seen if self.stage == 1 else self.arrived):
+        for index in self.missing if self.stage == 1 else set(range(len(self._views))) - self.arrived:
             self._views[index].zero_()
         self._finish = self.exchange.reduce_scatter(self.gradients)
         self.arrived.clear()

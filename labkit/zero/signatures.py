@@ -1,6 +1,6 @@
 """Whether ranks have the same model, and whether a model is still the one that was split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -13,8 +13,12 @@ def sorted_into_groups(model: nn.Module, groups: Sequence[dict[str, Any]] | None
     """The optimizer's groups with lists of trainable parameters; all of them in one group if none are given.
 
     Raises:
-        ValueError: if there is nothing to train, or a trainable parameter is in no group or in two.
+        ValueError: if there is nothing to train, a trainable parameter is in no group or in two, or one is in a Zero
+            already.
     """
+    for name, parameter in model.named_parameters():
+        if getattr(parameter, "in_zero", False):
+            raise ValueError(f"{name} is in another Zero already, which would take its gradients: build the model anew")
     trainable = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("nothing to train: every parameter of the model is frozen")
@@ -31,15 +35,31 @@ def sorted_into_groups(model: nn.Module, groups: Sequence[dict[str, Any]] | None
     return found
 
 
-def refuse_uneven(exchange: Exchange, model: nn.Module, groups: Sequence[dict[str, Any]]) -> None:
-    """Compare the ranks' parameters, on every rank.
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that can be compared: numbers, texts, and tuples of them."""
+    kinds = (bool, int, float, str, tuple)
+    return {name: value for name, value in settings.items() if isinstance(value, kinds)}
+
+
+def refuse_uneven(
+    exchange: Exchange, model: nn.Module, groups: Sequence[dict[str, Any]], settings: Mapping[str, Any]
+) -> None:
+    """Compare the ranks' parameters, buffers and settings, on every rank.
 
     Raises:
-        ValueError: naming the rank and the parameter that differs from rank 0.
+        ValueError: naming the rank, and the parameter or the setting that differs from rank 0.
     """
     group_of = {id(p): i for i, group in enumerate(groups) for p in group["params"]}
     mine = [(n, tuple(p.shape), str(p.dtype), group_of.get(id(p))) for n, p in model.named_parameters()]
-    first, *others = exchange.everybodys(mine)
+    mine += [(n, tuple(b.shape), str(b.dtype), "buffer") for n, b in model.named_buffers()]
+    said = {**settings, **{f"{n} of group {i}": v for i, each in enumerate(groups) for n, v in plain(each).items()}}
+    every = exchange.everybodys((mine, said))
+    for rank, (_, theirs) in enumerate(every):
+        for name in {**said, **theirs}:
+            here, there = every[0][1].get(name), theirs.get(name)
+            if here != there:
+                raise ValueError(f"all ranks must build Zero alike: {name} is {here} on rank 0, {there} on rank {rank}")
+    first, *others = (model for model, _ in every)
     for rank, theirs in enumerate(others, start=1):
         if theirs != first:
             pairs = zip(first + [None] * len(theirs), theirs + [None] * len(first), strict=False)
@@ -53,7 +73,8 @@ def _said(entry: Any) -> str:
     if entry is None:
         return "no such parameter"
     name, shape, dtype, group = entry
-    return f"{name} {shape} {dtype} " + ("frozen" if group is None else f"in group {group}")
+    where = {None: "frozen", "buffer": "a buffer"}.get(group, f"in group {group}")
+    return f"{name} {shape} {dtype} {where}"
 
 
 def refuse_changed(model: nn.Module, names: Sequence[Any], shards: Sequence[Shard]) -> None:

@@ -21,9 +21,10 @@ from labkit.zero.exchanging import Exchange
 from labkit.zero.gathering import Unit, find_blocks, homes, hook_block, hook_entries
 from labkit.zero.partitioning import Flat, buckets
 from labkit.zero.probing import refuse_whole
-from labkit.zero.reports import Report, bytes_of, state_tensors
+from labkit.zero.reports import Report, measured
 from labkit.zero.shards import Meter, Shard
-from labkit.zero.signatures import refuse_changed, refuse_uneven, sorted_into_groups
+from labkit.zero.signatures import plain, refuse_changed, refuse_uneven, sorted_into_groups
+from labkit.zero.whole import begin_alike, guard_states
 
 
 class Zero:
@@ -41,8 +42,12 @@ class Zero:
         unused: "refuse" a step when a trainable parameter got no gradient, or take it as "zero".
         group: of torch.distributed; all ranks if left out, a world of 1 if there are none.
 
+    Attributes:
+        optimizer: of this rank's shards; a learning rate's scheduler goes there.
+
     Raises:
-        ValueError: for another stage, an optimizer that needs whole parameters, or ranks whose models differ.
+        ValueError: for another stage, an optimizer that needs whole parameters, a model that is in another Zero, or
+            ranks whose models or settings differ.
     Source: Rajbhandari et al. (2020), "ZeRO: memory optimizations toward training trillion parameter
             models", section 5.
     """
@@ -70,7 +75,8 @@ class Zero:
         self.exchange = Exchange(group)
         refuse_whole(optimizer_class, settings)
         self.groups = sorted_into_groups(model, groups)
-        refuse_uneven(self.exchange, model, self.groups)
+        same = {"stage": stage, "master": master, "bucket_mb": bucket_mb, "micro_batches": micro_batches}
+        refuse_uneven(self.exchange, model, self.groups, {**same, "unused": unused, **plain(settings)})
         self._names = [(name, parameter, parameter.requires_grad) for name, parameter in model.named_parameters()]
         self._meters = Meter(), Meter()
         self._hooks: list[Any] = []
@@ -78,7 +84,9 @@ class Zero:
         self.shards = self._gathered(blocks, entries, master) if stage == 3 else self._kept(bucket_mb, master)
         self.trained = [shard for shard in self.shards if shard.flat.group is not None]
         self.optimizer = optimizer_class(self._optimizer_groups(), **settings)
-        self._next, self._in_pass, self._passes = 0, False, 0
+        self._next, self._in_pass, self._passes, self._stepped = 0, False, 0, False
+        begin_alike(self.exchange, model, self.shards)
+        guard_states(model, self.shards)
         self._watch_gradients()
         for meter in self._meters:
             meter.most = meter.now
@@ -117,6 +125,8 @@ class Zero:
 
     def _watch_gradients(self) -> None:
         unit_of = {id(shard): unit for unit in self.units for shard in unit.shards}
+        for _, parameter, _ in self._names:
+            parameter.in_zero = True
         for shard in self.trained:
             for index, parameter in enumerate(shard.flat.parameters):
                 hook = self._arrival(shard, index, unit_of.get(id(shard)))
@@ -131,10 +141,11 @@ class Zero:
 
     def _arrival(self, shard: Shard, index: int, unit: Unit | None) -> Callable[[Tensor], None]:
         def arrived(parameter: Tensor) -> None:  # the hook is given the parameter; its gradient is parameter.grad
+            if self.overlaps:
+                self._begin_pass()
             shard.collect(index)
             if not self.overlaps:
                 return
-            self._begin_pass(shard, index)
             if unit is not None:
                 unit.note_arrival()
             if self.stage > 1 or self._passes == self.micro_batches:
@@ -142,14 +153,16 @@ class Zero:
 
         return arrived
 
-    def _begin_pass(self, shard: Shard | None = None, index: int = 0) -> None:
-        if not self._in_pass:
-            self._in_pass, self._passes = True, self._passes + 1
-            if self.stage == 1:  # what arrived in earlier passes is not what this one brings
-                for each in self.trained:
-                    each.arrived.clear()
-                shard.arrived.add(index)
-            torch.autograd.Variable._execution_engine.queue_callback(self._end_pass)
+    def _begin_pass(self) -> None:
+        if self._in_pass:
+            return
+        if self._stepped and self.stage > 1:  # a model's own zero_grad finds nothing to drop here
+            raise ValueError("gradients of the last step are still there: call Zero's zero_grad() after each step")
+        self._in_pass, self._passes = True, self._passes + 1
+        if self.stage == 1:  # what arrived in earlier passes is not what this one brings
+            for each in self.trained:
+                each.arrived.clear()
+        torch.autograd.Variable._execution_engine.queue_callback(self._end_pass)
 
     def _reduce_complete(self) -> None:
         """Send off what is complete, always in the same order: every rank must send and expect the same."""
@@ -180,6 +193,8 @@ class Zero:
     def reduce(self) -> None:
         """Have the mean gradient of every shard at its owner; `clip` and `step` call this."""
         refuse_changed(self.model, self._names, self.shards)
+        if self._in_pass:
+            raise ValueError("a backward pass ended in an error: call zero_grad() and begin the step anew")
         if self.unused == "refuse":
             self._refuse_unused()
         if self.stage == 1:
@@ -195,8 +210,8 @@ class Zero:
     def clip(self, most: float | int) -> Tensor:
         """Scale all gradients so that their norm, over all shards of all ranks, is at most so much; the norm before."""
         self.reduce()
-        squares = [_wide(shard.gradient).square().sum() for shard in self.trained]
-        norm = self.exchange.total(torch.stack(squares).sum()).sqrt()
+        norms = [torch.linalg.vector_norm(each.gradient, dtype=exact(each.gradient)) for each in self.trained]
+        norm = self.exchange.total(torch.stack(norms).square().sum()).sqrt()
         scale = (most / (norm + 1e-6)).clamp(max=1.0)
         for shard in self.trained:
             shard.gradient.mul_(scale.to(shard.gradient.dtype))
@@ -213,20 +228,22 @@ class Zero:
         for shard in self.trained:
             shard.weights.grad = shard.gradient.to(shard.weights.dtype)
         self.optimizer.step()
-        self._passes = 0
+        self._passes, self._stepped = 0, True
         for shard in self.trained:
             shard.weights.grad = None
             shard.share()
 
-    def zero_grad(self) -> None:
-        """Drop all gradients."""
-        self._passes = self._next = 0
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, also those of a backward pass that ended in an error; they are None then in any case."""
+        self._passes, self._next, self._in_pass, self._stepped = 0, 0, False, False
+        for unit in self.units:
+            unit.leave()
         for shard in self.shards:
             shard.forget()
 
     def _refuse_unused(self) -> None:
         for shard in self.trained:
-            for index in set(range(len(shard.flat.names))) - shard.seen:
+            for index in shard.missing:
                 raise ValueError(
                     f"{shard.flat.names[index]} got no gradient: freeze it before Zero is built, use it in the loss, "
                     "or take missing gradients as zero with Zero(…, unused='zero')"
@@ -237,6 +254,7 @@ class Zero:
     @contextmanager
     def whole(self) -> Iterator[nn.Module]:
         """All parameters on every rank for a while; what is written into them is kept. Every rank must come here."""
+        released = [shard for shard in self.shards if not shard.present]
         for shard in self.shards:
             shard.gather()
         try:
@@ -244,8 +262,8 @@ class Zero:
         finally:
             for shard in self.shards:
                 shard.take()
-                if self.stage == 3:
-                    shard.release()
+            for shard in released:
+                shard.release()
 
     @property
     def traffic(self) -> dict[str, int]:
@@ -254,27 +272,9 @@ class Zero:
 
     def report(self) -> Report:
         """What lies in the memory of this rank now, counted from its tensors."""
-        kept = [*self.model.parameters(), *(shard.own for shard in self.shards)]
-        gradients = [
-            each for s in self.trained for each in (s.gradient, s.gradients, *(p.grad for p in s.flat.parameters))
-        ]
-        states = state_tensors(self.optimizer)
-        masters = [s.weights for s in self.trained if s.weights.data_ptr() != s.own.data_ptr()]
-        mapped = getattr(self.optimizer, "mapped_bytes", 0)
-        held, arriving = self._meters
-        return Report(
-            self.stage,
-            self.exchange.rank,
-            self.exchange.ranks,
-            bytes_of(kept),
-            bytes_of(gradients),
-            bytes_of([*states, *masters]) - mapped,
-            mapped,
-            held.most,
-            arriving.most,
-        )
+        return measured(self)
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    """Half precision as float32, in which squares neither overflow nor vanish."""
-    return tensor.float() if tensor.element_size() == 2 else tensor
+def exact(tensor: Tensor) -> torch.dtype:
+    """The precision in which squares neither overflow nor vanish: float32 for half precision."""
+    return torch.promote_types(tensor.dtype, torch.float32)

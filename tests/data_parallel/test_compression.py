@@ -200,9 +200,27 @@ def test_a_share_that_is_none_is_refused(share):
         TopK(share)
 
 
-def test_a_product_without_columns_is_refused():
+@pytest.mark.parametrize("rank", [0, 1.5, True, None])
+def test_a_product_without_whole_columns_is_refused(rank):
     with pytest.raises(ValueError, match="columns of the thin matrices"):
-        PowerSGD(0)
+        PowerSGD(rank)
+
+
+@pytest.mark.parametrize("compressor", [Plain, Half, lambda: TopK(0.3), lambda: PowerSGD(2)])
+def test_nothing_one_number_and_numbers_of_two_kinds_come_back_as_they_were(compressor):
+    nothing = [[torch.zeros(0, 5)] for _ in range(2)]
+    assert [[g.shape for g in one] for one in simulate(call, nothing, compressor).results] == [[(0, 5)]] * 2
+    assert simulate(call, [[], []], compressor).results == [[], []]
+    single = [[torch.tensor(float(rank))] for rank in range(2)]
+    assert simulate(call, single, compressor).results == [[torch.tensor(0.5)]] * 2
+    kinds = [[torch.ones(3, dtype=torch.bfloat16), torch.ones(2) * 2, torch.ones(1, dtype=torch.float64)]] * 2
+    for one in simulate(call, kinds, compressor).results:
+        assert [g.dtype for g in one] == [torch.bfloat16, torch.float32, torch.float64]
+    parameters = [nn.Parameter(torch.zeros(3, dtype=g.dtype)) for g in kinds[0]]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    simulate(lambda _, rank, world, link: Reducer(parameters, compressor(), link).reduce(), [None])
+    assert all(parameter.grad.dtype == parameter.dtype for parameter in parameters)
 
 
 def on_ranks():

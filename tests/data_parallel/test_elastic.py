@@ -5,20 +5,35 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from labkit.data_parallel.elastic import die_once, run_elastic, train
 from labkit.data_parallel.practice import DigitsNet, digits
-from labkit.ranks import RankFailed, torchrun_script
-from labkit.training.checkpoints import latest
+from labkit.ranks import RankFailed, rank, torchrun_script
+from labkit.training.checkpoints import checkpoint_path, latest
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills processes")
 
 
-def on_digits(folder, dies=True):
-    """Thirty steps on digits with Adam, a checkpoint every eighth; rank 1 is killed once, before step 20."""
+def strikes(folder, deaths):
+    """Rank 1 is killed before step 20; then rank 0 before step 27, and leaves half a checkpoint."""
+    first, second = die_once(folder, 20, 1), die_once(folder, 27, 0)
+
+    def strike(step):
+        first(step)
+        if deaths == 2 and step == 27 and rank() == 0 and not (Path(folder) / "died-0-27").exists():
+            whole = checkpoint_path(folder, 24).read_bytes()
+            checkpoint_path(folder, 24).write_bytes(whole[: len(whole) // 2])
+            second(step)
+
+    return strike
+
+
+def on_digits(folder, deaths=1):
+    """Thirty steps on digits with Adam, a checkpoint every eighth."""
     data = digits()
 
     def build():
@@ -29,13 +44,13 @@ def on_digits(folder, dies=True):
     def loss_of(model, indices):
         return torch.nn.functional.cross_entropy(model(data.images[indices]), data.labels[indices])
 
-    strike = die_once(folder, 20, 1) if dies else None
+    strike = strikes(folder, deaths) if deaths else None
     return train(folder, build, loss_of, 1437, batch=30, steps=30, every=8, before_step=strike)
 
 
 def both(folder):
     """What was killed and came back, and in the same processes what was never disturbed."""
-    return on_digits(f"{folder}/killed"), on_digits(f"{folder}/quiet", dies=False)
+    return on_digits(f"{folder}/killed", deaths=2), on_digits(f"{folder}/quiet", deaths=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +59,11 @@ def replaced(tmp_path_factory):
     return folder, run_elastic(both, 2, str(folder), replace=True, quiet=True)
 
 
-def test_with_as_many_ranks_it_is_bitwise_the_run_that_nothing_disturbed(replaced):
+def test_after_two_deaths_and_half_a_checkpoint_it_is_bitwise_the_run_that_nothing_disturbed(replaced):
     _, survived = replaced
-    assert survived.attempts == [(2, 1, "SIGKILL"), (2, None, "")]
+    assert survived.attempts == [(2, 1, "SIGKILL"), (2, 0, "SIGKILL"), (2, None, "")]
     for killed, quiet in survived.results:
-        assert killed.begun == 16 and quiet.begun == 0  # checkpoints after 8 and 16 steps; 24 came later
+        assert killed.begun == 16 and quiet.begun == 0  # the checkpoint after 24 steps cannot be read
         assert killed.losses == quiet.losses and len(quiet.losses) == 30 and quiet.losses[-1] < quiet.losses[0]
         assert all(torch.equal(x, quiet.weights[name]) for name, x in killed.weights.items())
 

@@ -113,6 +113,7 @@ def test_the_steps_between_averages_of_fedavg_are_those_of_its_table():
     assert found == [1, 5, 12, 20, 60, 60, 240, 300, 1200]
 
 
-def test_a_period_under_1_is_refused():
+@pytest.mark.parametrize("period", [0, 1.5, True, None])
+def test_a_period_that_is_no_whole_number_from_1_is_refused(period):
     with pytest.raises(ValueError, match="number of steps between two averages"):
-        LocalSGD(Point(0), 0, None)
+        LocalSGD(Point(0), period, None)

@@ -54,7 +54,7 @@ def on_two_ranks():
     from torch import distributed
 
     found, rank, world = {}, distributed.get_rank(), distributed.get_world_size()
-    for experiment in (gradients_by_mode, accumulations, repetitions, other_models, trainings, refusals):
+    for experiment in (gradients_by_mode, accumulations, repetitions, other_models, trainings, refusals, oddities):
         experiment(found, rank, world)
     return found
 
@@ -217,6 +217,93 @@ def thawed():
     model(torch.ones(1, 2)).sum().backward()
 
 
+def layers():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+
+
+def numbers(rank):
+    return torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(rank))
+
+
+def square(net, x):
+    return net(x).square().mean()
+
+
+def in_checkpoints(net, x):
+    """The same with two parts computed again in the backward pass, by passes inside of it."""
+    from torch.utils.checkpoint import checkpoint
+
+    x = x.clone().requires_grad_()
+    x = net[1](checkpoint(net[0], x, use_reentrant=True))
+    return net[4](checkpoint(net[2:4], x, use_reentrant=True)).square().mean()
+
+
+def used_in_two_checkpoints(net, x):
+    from torch.utils.checkpoint import checkpoint
+
+    x = checkpoint(net[2], net[1](net[0](x)), use_reentrant=True)
+    return net[4](checkpoint(net[2], x, use_reentrant=True)).square().mean()
+
+
+class Raises(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(*_):
+        raise ZeroDivisionError("in the middle")
+
+
+def oddities(found, rank, world):
+    """Passes inside of passes, gradients with a graph, errors that somebody keeps, targets that do not count."""
+    from labkit.data_parallel.accumulation import accumulate
+    from labkit.data_parallel.replicas import DataParallel
+
+    for mode in MODES:
+        model = DataParallel(layers(), mode, bucket_mb=1e-4)
+        in_checkpoints(model.module, numbers(rank)).backward()
+        found["checkpoints", mode] = gradients(model.module), model.reductions - len(model.buckets)
+    model, kept = DataParallel(layers(), bucket_mb=1e-4), []
+    for loss_of in (used_in_two_checkpoints, lambda net, x: net[4](Raises.apply(net[:4](x))).sum()):
+        try:
+            loss_of(model.module, numbers(rank)).backward()
+        except (ValueError, ZeroDivisionError) as error:
+            kept.append(error)
+        model.zero_grad()
+        square(model.module, numbers(rank)).backward()
+        found["after", str(kept[-1])[:40]] = gradients(model.module)
+        model.zero_grad()
+    square(model.module, numbers(rank)).backward(create_graph=True)
+    found["create_graph"] = gradients(model.module), any(p.grad.requires_grad for p in model.parameters())
+    model.module.float()
+    try:
+        square(model.module, numbers(rank).float()).backward()
+    except ValueError as error:
+        found["converted"] = str(error)
+    model, (ids, targets) = wrapped(rank), odd_data()
+    ignored = torch.full_like(targets, -100)
+    batches = [(ids, targets)] if rank == 0 else [(ids, ignored)]
+    loss = accumulate(model, batches, [(batches[0][1] >= 0).sum()])  # a count that is a tensor, and zero on rank 1
+    found["ignored"] = gradients(model.module), loss.item()
+    model = DataParallel(Wave())
+    model(torch.ones(2), rank == 0).backward()
+    found["complex"] = gradients(model.module)
+
+
+class Wave(nn.Module):
+    """A complex parameter, and one that is not always used."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor([1 + 1j, 2.0]))
+        self.b = nn.Parameter(torch.tensor([3 + 0j, 1j]))
+
+    def forward(self, x, both):
+        return (self.a * self.b if both else self.a).abs() @ x
+
+
 @pytest.fixture(scope="module")
 def found():
     return run_ranks(on_two_ranks, 2, quiet=True)
@@ -335,6 +422,50 @@ def test_modules_that_differ_or_cannot_be_shared_are_named_on_every_rank(found):
         assert "call unwrap() on that one first" in said["twice"]
 
 
+def mean_over_ranks(loss_of=square):
+    net = layers()
+    (sum(loss_of(net, numbers(rank)) for rank in range(2)) / 2).backward()
+    return gradients(net)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_passes_inside_of_a_pass_are_a_part_of_it(found, mode):
+    for of_rank in found:
+        got, more = of_rank["checkpoints", mode]
+        agree(got, mean_over_ranks())
+        assert more == 0  # reduced once, as without checkpoints
+
+
+def test_what_gets_two_gradients_in_a_pass_is_refused_and_errors_that_somebody_keeps_leave_nothing_behind(found):
+    for of_rank in found:
+        said = {name[1]: got for name, got in of_rank.items() if name[0] == "after"}
+        assert [*said] == ["a parameter got two gradients in one bac", "in the middle"]
+        for got in said.values():
+            agree(got, mean_over_ranks())
+
+
+def test_gradients_with_a_graph_are_reduced_without_it_and_a_module_that_was_converted_is_refused(found):
+    for of_rank in found:
+        got, graph = of_rank["create_graph"]
+        agree(got, mean_over_ranks())
+        assert not graph
+        assert of_rank["converted"].startswith("0.weight was torch.float64 when DataParallel was made and is torch.fl")
+
+
+def test_a_batch_without_targets_counts_nothing(found):
+    wanted = serial(odd_model(0), (1, odd_data()))
+    for of_rank, loss in zip(found, (2 * odd_model(0).loss(*odd_data()).item(), 0.0), strict=True):
+        agree(of_rank["ignored"][0], wanted)
+        assert of_rank["ignored"][1] == pytest.approx(loss, rel=1e-6)
+
+
+def test_complex_parameters_are_shared_too(found):
+    net = Wave()
+    (sum(net(torch.ones(2), both) for both in (True, False)) / 2).backward()
+    for of_rank in found:
+        agree(of_rank["complex"], gradients(net), 1e-6)
+
+
 def test_without_a_group_it_says_where_to_run_it():
     from labkit.data_parallel.replicas import DataParallel
 
@@ -353,6 +484,22 @@ def test_buckets_hold_what_fits_last_parameters_first():
     assert cut("per_parameter") == [[50], [500], [200], [300], [100]]
     assert cut("buckets", 600 * 4 / 2**20) == [[50, 500], [200, 300, 100]]
     assert cut("buckets", 1e-5) == cut("per_parameter")
+
+
+def test_the_bucket_that_leaves_last_is_small_for_nothing_is_computed_behind_it():
+    quarter = 2**16  # numbers in 0.25 MB
+
+    def cut(*quarters, mb=25):
+        parameters = [nn.Parameter(torch.zeros(quarter * size, dtype=torch.float32)) for size in quarters]
+        return [[p.numel() // quarter for p in bucket] for bucket in partition(parameters, "buckets", mb)]
+
+    assert cut(1, 2, 1, 3, 4) == [[4, 3], [1, 2, 1]]  # exactly 1 MB
+    assert cut(1, 2, 2, 3) == [[3, 2], [2, 1]]  # 1.25 MB would be too much
+    assert cut(1, 1) == [[1, 1]] and cut(9) == [[9]]
+    assert cut(9, 1, 1) == [[1, 1], [9]]  # one that is larger is alone
+    assert cut(1, 1, 2, 2, 2, mb=1) == [[2, 2], [2, 1, 1]]  # buckets that are small already stay as they are
+    assert cut(1, 1, 3, 1, 4, mb=2) == [[4, 1, 3], [1, 1]]
+    assert cut() == []
 
 
 def test_a_bucket_has_one_dtype():

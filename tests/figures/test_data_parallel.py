@@ -1,5 +1,6 @@
 """Figures on data parallelism: the numbers in their alt text, the corners that sliders reach, what is refused."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -34,6 +35,9 @@ DRAWN = {
     "draw_convergence": lambda s=1.0: data_parallel.draw_convergence(
         {"synchronous": s * np.array([4.0, 2.0, 1.0]), "local": ([0, 8], [4.0, 1.5])}
     ),
+    "draw_predicted": lambda s=1.0: data_parallel.draw_predicted(
+        {"flat": s * 40.0, "cut": 30.0}, {"flat": 44, "cut": 36}
+    ),
     "draw_staleness": lambda s=1.0: data_parallel.draw_staleness({"2 workers": [0, 1, 1, 2]}),
 }
 SAID = {
@@ -46,6 +50,7 @@ SAID = {
     "counted at 1 number of ranks: 1.0 to 1.0 times the formula",
     "draw_scaling": "ours: 10.0 with 1 rank, 18.0 with 2 ranks, 90.0% of the ideal",
     "draw_convergence": "synchronous starts at 4.0, ends at 1.0; local starts at 4.0, ends at 1.5",
+    "draw_predicted": "in ms. flat: predicted 40.0, measured 44.0; cut: predicted 30.0, measured 36.0",
     "draw_staleness": "2 workers: 4 updates, on average 1.0 old, at most 2, 25.0% fresh",
 }
 
@@ -105,6 +110,10 @@ CORNERS = {
     "no curve": lambda: data_parallel.draw_convergence({}),
     "a diverging curve": lambda: data_parallel.draw_convergence({"$": [1.0, 1e9, np.inf, np.nan]}, title="猫"),
     "a million steps": lambda: data_parallel.draw_convergence({"a": np.linspace(9, 1, 10**6)}),
+    "nothing predicted": lambda: data_parallel.draw_predicted({}, {}),
+    "predictions of NaN": lambda: data_parallel.draw_predicted(
+        dict.fromkeys(WILD, np.nan), dict.fromkeys(WILD, np.inf), varies=True
+    ),
     "no update": lambda: data_parallel.draw_staleness({"a": []}),
     "no worker": lambda: data_parallel.draw_staleness({}),
     "very stale": lambda: data_parallel.draw_staleness({"a": [0, 300], "b": [7]}, varies=True),
@@ -126,6 +135,7 @@ REFUSED = {
     "a number of bytes too few": (lambda: data_parallel.draw_bytes([1, 2], {"ring": [1.0]}), "2 ranks, 1 ring"),
     "a rate too few": (lambda: data_parallel.draw_scaling([1, 2], {"a": [1.0]}), "2 worlds, 1 rates"),
     "a pair that does not fit": (lambda: data_parallel.draw_convergence({"a": ([1, 2], [1.0])}), "2 places, 1 losses"),
+    "other names": (lambda: data_parallel.draw_predicted({"a": 1}, {"b": 1}), "predicted a and measured b"),
     "a negative delay": (lambda: data_parallel.draw_staleness({"a": [-1]}), "a delay is negative"),
 }
 
@@ -150,8 +160,66 @@ def test_measured_figures_are_masked_and_predicted_ones_are_not():
 
 def test_the_mean_of_the_ranks_that_are_not_drawn_is_a_row_of_its_own():
     ax = data_parallel.draw_timeline(MANY, most=4)
-    assert [label.get_text() for label in ax.get_yticklabels()][-2:] == ["rank 3", "mean of 36 more"]
+    assert [label.get_text() for label in ax.get_yticklabels()][-2:] == ["rank 3", "mean of the other 36"]
     assert "40 ranks" in style.alt_of(ax) and "idle from 0.0% to 97.5%" in style.alt_of(ax)
+
+
+def test_a_title_may_have_two_lines():
+    ax = data_parallel.draw_timeline(LINE, title="now: 1 s\nbest plan: $ 0.5 s")
+    assert ax.get_title(loc=plt.rcParams["axes.titlelocation"]) == "now: 1 s\nbest plan: \\$ 0.5 s"
+    assert style.alt_of(ax).startswith("now: 1 s; best plan: $ 0.5 s. ")
+
+
+def test_of_ranks_that_are_only_counted_no_mean_is_drawn():
+    ax = data_parallel.draw_timeline(MANY[:16], ranks=64, most=4)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"rank {r}" for r in range(4)]
+    assert "the first 4\nof 64 ranks" in [text.get_text() for text in ax.texts]
+
+
+def bars(ax):
+    """The left, right, top and bottom edge of all boxes that are drawn, idle ones left out."""
+    paths = [path.get_extents() for each in ax.collections if not each.get_hatch() for path in each.get_paths()]
+    return [(box.x0, box.x1, box.y0, box.y1) for box in paths]
+
+
+def test_buckets_under_way_at_once_lie_above_one_another_and_no_name_covers_another():
+    waits = [(0, "communication", f"bucket {k}", 1 + 0.1 * k, 4.0) for k in range(6)]
+    line = [(0, "compute", "forward", 0.0, 1.0), (0, "compute", "backward", 1.0, 2.0), *waits]
+    ax = data_parallel.draw_timeline([line, line])
+    found = bars(ax)
+    assert len(found) == 16
+    for k, (left, right, low, high) in enumerate(found):
+        for other in found[:k]:
+            apart = (
+                left >= other[1] - 1e-9 or right <= other[0] + 1e-9 or low >= other[3] - 1e-9 or high <= other[2] + 1e-9
+            )
+            assert apart, (found[k], other)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 16
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+
+
+def test_more_at_once_than_there_are_levels_leave_no_name_under_a_box():
+    many = [(0, "communication", f"bucket {k}", 0.1 * k, 10.0) for k in range(20)]
+    ax = data_parallel.draw_timeline([many])
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert boxes and not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+
+
+def test_an_instant_among_seconds_is_seen_and_not_covered_by_its_edge():
+    ax = data_parallel.draw_timeline([[(0, "compute", "work", 0, 4), (0, "communication", "all_reduce", 4, 4.01)]])
+    edges = {each.get_edgecolor().tobytes() == each.get_facecolor().tobytes(): each for each in ax.collections[1:]}
+    (left, right, *_) = bars(ax)[-1]
+    assert right - left == pytest.approx(0.01) and edges[True].get_linewidth()[0] > 0
+
+
+def test_boxes_that_only_touch_share_a_level_and_narrow_ones_keep_their_number():
+    steps = [(0, "communication", f"bucket {k}", 10 * k, 10 * k + 10.01) for k in range(20)]
+    ax = data_parallel.draw_timeline([steps])
+    assert len({low for _, _, low, _ in bars(ax)}) == 1
+    assert [text.get_text() for text in ax.texts] == [str(k) for k in range(20)]
 
 
 def test_lanes_that_overlap_count_once_as_busy():

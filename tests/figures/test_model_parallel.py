@@ -20,6 +20,15 @@ def scaled(s):
     return [[(rank, kind, name, s * a, s * b) for rank, kind, name, a, b in row] for row in PIPELINE]
 
 
+def stage_lanes(s=1.0):
+    """Two stages over 8 seconds: 5 of compute, 1 of which hides a message, and 1 of talk; then 3 of compute and 1."""
+    rows = [
+        [("compute", 0, 5), ("communication", 4, 6)],
+        [("compute", 5, 6), ("communication", 2, 3), ("compute", 6, 8), ("idle", 0, 2)],
+    ]
+    return [[(rank, kind, "", s * a, s * b) for kind, a, b in row] for rank, row in enumerate(rows)]
+
+
 # One call of every function with data whose sentence can be worked out by hand; `s` moves the last digits.
 DRAWN = {
     "draw_schedule": lambda s=1.0: model_parallel.draw_schedule(scaled(s), title="GPipe"),
@@ -29,6 +38,9 @@ DRAWN = {
     "draw_plan": lambda s=1.0: model_parallel.draw_plan(
         {name: {part: s * value for part, value in row.items()} for name, row in PARTS.items()},
         {"2 data × 2 tensor": False},
+    ),
+    "draw_prediction": lambda s=1.0: model_parallel.draw_prediction(
+        {name: {part: s * value for part, value in row.items()} for name, row in PARTS.items()}, stage_lanes(s)
     ),
 }
 SAID = {
@@ -40,6 +52,8 @@ SAID = {
     "times it; capacity 5.0: 12.5% of the tokens are lost",
     "draw_plan": "2 plans, 1 of which do not fit; the best is 4 data with 3.0 seconds. 4 data: 3.0 seconds, most of "
     "what is not compute is data; 2 data × 2 tensor: 2.5 seconds, most of what is not compute is tensor",
+    "draw_prediction": "One pipeline of the first plan. 2 stages, 8.0 seconds: 50.0% compute, 12.5% communication, "
+    "37.5% idle",
 }
 
 
@@ -90,6 +104,17 @@ CORNERS = {
     "no plan": lambda: model_parallel.draw_plan({}),
     "no plan that fits": lambda: model_parallel.draw_plan(PARTS, dict.fromkeys(PARTS, False)),
     "plans of every kind": lambda: model_parallel.draw_plan({name: {name: 1.0} for name in WILD}, varies=True),
+    "a prediction of nothing": lambda: model_parallel.draw_prediction({}, []),
+    "a prediction without an event": lambda: model_parallel.draw_prediction(PARTS, [[], []]),
+    "a prediction of an instant": lambda: model_parallel.draw_prediction(PARTS, [[(0, "compute", "", 1.0, 1.0)]]),
+    "a prediction of forty stages": lambda: model_parallel.draw_prediction(
+        PARTS,
+        [[(r, "compute", "", (r + m) / 7, (r + m + 1) / 7) for m in range(900)] for r in range(40)],
+        dict.fromkeys(PARTS, False),
+        varies=True,
+        title="$x$",
+        below="a $ b",
+    ),
     "a plan of NaN": lambda: model_parallel.draw_plan({"a": {"compute": np.nan, "data": np.inf}}),
 }
 
@@ -147,3 +172,18 @@ def test_tensors_and_lists_draw_the_same():
     given = [[3, 1], [2, 2]]
     alts = {style.alt_of(model_parallel.draw_experts(each)) for each in (given, torch.tensor(given), np.array(given))}
     assert len(alts) == 1
+
+
+def test_a_lane_shows_the_share_of_operations_thinner_than_a_pixel():
+    # 2,000 operations of a second, after each as long a pause: half of every moment is work, however fine it is.
+    row = [(0, "compute", "", 2 * i, 2 * i + 1) for i in range(2000)]
+    figure = model_parallel.draw_prediction(PARTS, [row])
+    heights = [each.get_paths()[0].get_extents().height for each in figure.axes[1].collections]
+    assert heights[0] == pytest.approx(0.8) and 0.35 < heights[1] < 0.5  # of a lane of 0.8, and of its compute
+    assert "50.01% compute, 0.0% communication, 49.99% idle" in style.alt_of(figure)
+
+
+def test_eight_of_many_stages_are_drawn_the_first_and_the_last_among_them():
+    rows = [[(r, "compute", "", r, r + 1)] for r in range(48)]
+    labels = [label.get_text() for label in model_parallel.draw_prediction(PARTS, rows).axes[1].get_yticklabels()]
+    assert len(labels) == 8 and labels[0] == "stage 0" and labels[-1] == "stage 47"

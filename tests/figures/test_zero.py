@@ -13,6 +13,9 @@ STAGES = {
     "stage 3": {"parameters": 0.5e9, "gradients": 0.5e9, "optimizer": 3e9},
 }
 
+TRACE = [[(rank, "compute", "step", 0.0, 2.0), (rank, "communication", "gather", 2.0, 3.0)] for rank in range(2)]
+SECONDS = {"stage 0": 2.0, "stage 3": 3.0}
+
 # One call of every function with data whose sentence can be worked out by hand; `s` moves the last digits.
 DRAWN = {
     "draw_memory": lambda s=1.0: zero.draw_memory(
@@ -21,11 +24,13 @@ DRAWN = {
         limit=8e9,
         varies=s != 1,
     ),
+    "draw_choice": lambda s=1.0: zero.draw_choice(STAGES, SECONDS, 8e9, "stage 3", TRACE, 1000, title="1 B"),
     "draw_partition": lambda s=1.0: zero.draw_partition([6, 2, 5], ["wte", "ln", "head"], 4),
 }
 SAID = {
     "draw_memory": "stage 0: 16 GB, most of it optimizer, published 16 GB, does not fit; stage 3: 4 GB, most of it "
     "optimizer",
+    "draw_choice": "1 B, 1,000 ranks: stage 3 is the fastest that fits. stage 0 2.0 s a step; stage 3 3.0 s a step",
     "draw_partition": "3 parameters with 13 numbers on 4 ranks: shards of 4, padding 3; 2 parameters are cut between "
     "ranks (wte, head)",
 }
@@ -50,6 +55,8 @@ CORNERS = {
     "bytes of NaN": lambda: zero.draw_memory({"a": {"parameters": np.nan, "gradients": np.inf}}),
     "a published figure far away": lambda: zero.draw_memory({"a": {"b": 1.0}}, published={"a": 1e12}),
     "sixty-four ranks": lambda: zero.draw_memory({f"rank {r}": {"state": 1e6 + r} for r in range(64)}),
+    "no plan fits": lambda: zero.draw_choice(STAGES, SECONDS, 1.0, None, [], 2),
+    "no plan": lambda: zero.draw_choice({}, {}, 1.0, None, [], 2, title="$x$ $"),
     "an empty buffer": lambda: zero.draw_partition([], [], 2),
     "one rank": lambda: zero.draw_partition([5], ["$w$"], 1),
     "more ranks than numbers": lambda: zero.draw_partition([2], ["w"], 100),
@@ -68,6 +75,14 @@ REFUSED = {
     "a published bar that is not there": (
         lambda: zero.draw_memory(STAGES, {"stage 9": 1.0}),
         "published has 'stage 9'",
+    ),
+    "a plan without seconds": (
+        lambda: zero.draw_choice(STAGES, {"stage 0": 1.0}, 1.0, None, [], 2),
+        "nothing is known of the plan 'stage 3'",
+    ),
+    "a best that is no plan": (
+        lambda: zero.draw_choice(STAGES, SECONDS, 1.0, "stage 9", [], 2),
+        "the plan 'stage 9'; there are stage 0, stage 3",
     ),
     "a name too few": (lambda: zero.draw_partition([1, 2], ["a"], 2), "2 sizes, 1 names"),
     "no rank": (lambda: zero.draw_partition([1], ["a"], 0), "ranks = 0"),
@@ -110,3 +125,24 @@ def test_bars_over_the_limit_are_grey_and_say_so():
 def test_tensors_and_lists_draw_the_same():
     alts = {style.alt_of(zero.draw_partition(sizes, ["a", "b"], 2)) for sizes in ([5, 3], torch.tensor([5, 3]))}
     assert len(alts) == 1
+
+
+def test_a_total_can_be_read_where_the_limit_crosses_it():
+    ax = zero.draw_memory({"stage 3": {"state": 1.0}, "stage 0": {"state": 90.0}}, limit=5.0)
+    line = next(each for each in ax.lines if each.get_label().startswith("limit"))
+    for text in ax.texts:
+        assert text.get_zorder() > line.get_zorder() and text.get_bbox_patch().get_facecolor() == (1, 1, 1, 1)
+
+
+def test_the_name_of_each_parameter_stands_under_the_middle_of_its_numbers():
+    ax = zero.draw_partition([6, 2], ["weight", "bias"], 3)
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert places["weight"][0] == 3 and places["bias"][0] == 7
+    assert places["weight"][1] == places["bias"][1] < 0
+
+
+def test_where_no_plan_fits_there_is_no_step_to_draw():
+    def panels(best):
+        return len(style.figure_of(zero.draw_choice(STAGES, SECONDS, 8e9, best, TRACE, 2)).axes)
+
+    assert panels("stage 3") == 2 and panels(None) == 1

@@ -164,6 +164,21 @@ def test_a_layer_at_a_time_by_hand():
     assert later.seconds == 2 + 3 + 3 * 1.5 and later.overlap == 0
 
 
+def test_of_three_micro_batches_only_the_last_one_sends_by_hand():
+    # Forward 2 and backward 3, twice; then as above. The wire is busy for 4.5 s, and begins at 10 + 3.
+    one = {"backward": [1, 1, 1], "nbytes": [100] * 3, "ranks": 2, "link": LINK, "bucket": 0, "forward": 2}
+    step = sim.simulate_data_parallel(**one, optimizer=0.5, micro_batches=3)
+    names = [event.name for event in step.timeline[1] if event.kind == "compute"]
+    assert names[:5] == ["forward", "backward"] * 2 + ["forward"] and names[5:] == [
+        "backward 0", "backward 1", "backward 2", "optimizer"
+    ]  # fmt: skip
+    wire = [(event.begin, event.end) for event in step.timeline[1] if event.kind == "communication"]
+    assert wire == [(13, 14.5), (14.5, 16), (16, 17.5)] and step.seconds == 18
+    slow = sim.simulate_data_parallel(**one, micro_batches=2, slowness=[1, 2])
+    assert [event.end for event in slow.timeline[1] if event.name == "backward"] == [10]
+    assert slow.seconds == 20 + 1.5
+
+
 def test_compute_that_shares_its_core_with_the_wire_is_slower_by_hand():
     # As above, at half speed while a reduction runs: layers end at 3, 4.75 and 6.5, the last reduction 1.5 later.
     step = sim.simulate_data_parallel([1, 1, 1], [100] * 3, ranks=2, link=LINK, bucket=0, forward=2, contention=0.5)
@@ -203,6 +218,39 @@ def test_there_is_a_best_size_of_bucket_between_latency_and_waiting():
         for size in (0, 64e6, math.inf)
     }
     assert took[64e6] < took[0] and took[64e6] < took[math.inf]
+
+
+def test_the_plan_takes_no_more_micro_batches_than_it_needs():
+    # Ten layers of 0.1 s; a reduction takes 0.102, so k micro-batches take k + 0.12 in ten buckets.
+    layers = {"backward": [0.1] * 10, "nbytes": [100] * 10, "ranks": 2, "link": Link(0.001, 1000)}
+    easy = sim.plan_replicas([0, 500, math.inf], wanted=0.85, **layers)
+    assert (easy.bucket, easy.micro_batches) == (0, 1) and easy.compute == pytest.approx(1 / easy.step.seconds)
+    hard = sim.plan_replicas([0, 500, math.inf], wanted=0.96, **layers)
+    assert (hard.bucket, hard.micro_batches) == (0, 4) and hard.compute >= 0.96
+    never = sim.plan_replicas([0, 500], [2, 1], wanted=1, **layers)
+    assert never.micro_batches == 2 and never.compute < 1
+    for count in (1, 2):
+        each = [sim.simulate_data_parallel(**layers, bucket=size, micro_batches=count) for size in (0, 500, math.inf)]
+        assert 1 - min(each, key=lambda step: step.seconds).bubble < 0.96
+
+
+@given(st.integers(2, 64), st.floats(1e-4, 0.05), st.floats(0.1, 1))
+def test_the_best_number_of_buckets_is_the_closed_form_where_the_wire_never_rests(ranks, latency, backward):
+    count, closed = 120, sim.best_bucket_count(backward, latency, ranks)
+    nbytes = 1e6 * backward  # at 2.5e5 bytes a second the wire is busy for longer than the backward pass
+    took = {
+        k: sim.simulate_data_parallel(
+            [backward / count] * count, [nbytes / count] * count, ranks=ranks, link=Link(latency, 2.5e5),
+            bucket=nbytes / k * (1 - 1e-9),
+        ).seconds
+        for k in range(1, count + 1) if count % k == 0
+    }  # fmt: skip
+    best = min(took, key=took.__getitem__)
+    below, above = (
+        max((k for k in took if k <= closed), default=1),
+        min((k for k in took if k >= closed), default=count),
+    )
+    assert took[best] == pytest.approx(min(took[below], took[above]), rel=1e-9)
 
 
 def test_a_straggler_holds_up_everybody():
@@ -298,6 +346,22 @@ TABLE = [(24, 2304, 24, 1.7), (32, 3072, 30, 3.6), (32, 4096, 36, 7.5), (48, 614
 def test_parameters_are_those_of_the_published_table(heads, width, layers, billions):
     model = sim.Transformer(layers, width, heads, 2048, 51200)
     assert model.parameters / 1e9 == pytest.approx(billions, abs=0.06)
+
+
+def test_parts_of_the_state_are_shared_out_one_stage_after_the_other():
+    assert [sim.state_parts(100, 4, stage) for stage in range(4)] == [
+        (200, 200, 1200), (200, 200, 300), (200, 50, 300), (50, 50, 300)
+    ]  # fmt: skip
+    assert sim.state_parts(10, 2, 3, each=(4, 4, 8)) == (20, 20, 40)
+    assert [sim.state_bytes(100, 4, stage) for stage in range(4)] == [1600, 700, 550, 400]
+
+
+def test_activations_of_a_layer_by_hand():
+    # s·b·h = 2·8·4 = 64 numbers, 5·a·s/h = 20: all, over two ranks, with sequence parallel, without scores.
+    assert sim.activation_bytes(2, 8, 4, 2) == 64 * 54
+    assert sim.activation_bytes(2, 8, 4, 2, ranks=2) == 64 * (10 + 22)
+    assert sim.activation_bytes(2, 8, 4, 2, ranks=2, sequence=True) == 64 * 27
+    assert sim.activation_bytes(2, 8, 4, 2, ranks=2, sequence=True, recompute="selective") == 64 * 17
 
 
 def test_parameters_are_counted_by_hand():
@@ -396,6 +460,19 @@ REFUSED = {
     "compute that stops": (
         lambda: sim.simulate_data_parallel([1], [1], ranks=2, link=LINK, contention=1),
         "contention = 1",
+    ),
+    "no micro-batch": (
+        lambda: sim.simulate_data_parallel([1], [1], ranks=2, link=LINK, micro_batches=0),
+        "micro_batches = 0; a step has one at least",
+    ),
+    "no size of bucket": (
+        lambda: sim.plan_replicas([], backward=[1], nbytes=[1], ranks=2, link=LINK),
+        "0 sizes of buckets and 7 micro-batches",
+    ),
+    "buckets of one rank": (lambda: sim.best_bucket_count(1, 1, 1), "at least two ranks"),
+    "another way to recompute": (
+        lambda: sim.activation_bytes(1, 8, 4, 2, recompute="all"),
+        "recompute = 'all'; there are none, selective and full",
     ),
     "an operation twice": (
         lambda: sim.simulate_pipeline([[("F", 0, 0)], [("F", 0, 0)]], {"F": 1}),

@@ -151,7 +151,16 @@ def test_the_covered_length_is_that_of_counting_by_hand(pairs):
     assert timeline.covered((begin, begin + length) for begin, length in pairs) == len(seconds)
 
 
+def test_works_are_timed_in_turn_after_a_round_that_does_not_count():
+    done, clock = [], iter([0, 100, 0, 100, 0, 1, 10, 30, 0, 5, 10, 20, 0, 2, 10, 90]).__next__
+    works = {"a": lambda: done.append("a"), "b": lambda: done.append("b")}
+    took = timeline.in_turn(works, rounds=3, before=lambda: done.append("-"), now=clock)
+    assert took == {"a": 2.0, "b": 20.0}
+    assert "".join(done) == "-a-b" * 4
+
+
 REFUSED = {
+    "no round": (lambda: timeline.in_turn({}, rounds=0), "rounds = 0"),
     "an unknown kind in a block": (lambda: Recorder()("sleep").__enter__(), "kind = 'sleep'; a rank does one of"),
     "an unknown kind in a mark": (lambda: Recorder().mark("sleep", "", 0, 1), "kind = 'sleep'"),
     "a mark that ends before it begins": (

@@ -1,7 +1,14 @@
 """The same function under torchrun: a script that reads like one, the commands, and two nodes on this machine."""
 
+import functools
+import linecache
 import math
+import os
+import subprocess
+import sys
 import threading
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +83,103 @@ def test_what_no_script_can_hold_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the source of print is not known"):
         torchrun_script(print, path)
     assert not path.exists()
+
+
+CELLS = """
+import functools, dataclasses, torch
+from numpy import exp
+from torch import ones
+from math import pow
+model = torch.nn.Linear(2, 2)
+class Grown:
+    by = 2
+    def grown(self, x): return self.by * x
+@dataclasses.dataclass
+class Place:
+    x: int = 1
+double = lambda x: 2 * x
+triple = lambda x: 3 * x
+def other(x): return x
+alias = other
+def sum(numbers): return 7
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*args): return 2 * function(*args)
+    return wrapper
+@functools.lru_cache
+def fibonacci(n): return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+@torch.no_grad()
+def no_grad(): return torch.ones(2, requires_grad=True).sum().requires_grad
+@twice
+def decorated(größe=3): return größe
+def cached(): return fibonacci(10)
+def local():
+    model = 3
+    return model, [model for model in range(2)]
+def classes(): return Grown().grown(4), Place()
+def lambdas(): return double(1) + triple(1)
+def another_name(): return alias(3)
+def built_in(): return sum([1]), len([1])
+def imported(): return ones(2).sum().item(), float(exp(0.0)), pow(2, 3)
+"""
+GIVES = {
+    "no_grad": False,
+    "decorated": 6,
+    "fibonacci": 55,
+    "cached": 55,
+    "local": (3, [0, 1]),
+    "classes": "(8, Place(x=1))",
+    "lambdas": 5,
+    "another_name": 3,
+    "built_in": (7, 1),
+    "imported": (2.0, 1.0, 8.0),
+}
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """A module whose source is nowhere but in a cell, as that of a notebook."""
+    home = types.ModuleType("cell_of_a_notebook")
+    file = "/tmp/ipykernel_1/1.py"
+    monkeypatch.setitem(sys.modules, home.__name__, home)
+    monkeypatch.setitem(linecache.cache, file, (len(CELLS), None, CELLS.splitlines(keepends=True), file))
+    exec(compile(CELLS, file, "exec"), home.__dict__)
+    return home
+
+
+def test_decorators_caches_aliases_lambdas_and_classes_of_cells_are_in_the_script(cell, tmp_path):
+    texts = []
+    for number, name in enumerate(GIVES):
+        path = torchrun_script(getattr(cell, name), tmp_path / f"{number}.py", *([10] if name == "fibonacci" else []))
+        texts.append(path.read_text(encoding="utf-8").replace("with start_group():", "if True:"))
+        assert ("model" in texts[-1]) == (name == "local") and "Linear" not in texts[-1]
+    run = "import sys\nfor text in sys.stdin.read().split('#####'): exec(text, {'__name__': '__main__'})"
+    (tmp_path / "all.py").write_text(run)
+    said = subprocess.run(
+        [sys.executable, "-X", "utf8", tmp_path / "all.py"],
+        input="#####".join(texts),
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": "."},
+    )
+    assert said.stdout.splitlines() == [f"[rank 0] returned {one}" for one in GIVES.values()], said.stderr
+
+
+def test_what_has_no_name_or_shares_one_is_refused(cell, tmp_path):
+    with pytest.raises(ValueError, match=r"functools.partial\(.* cannot be a script: define it with a name"):
+        torchrun_script(functools.partial(work, 4), tmp_path / "a.py")
+    exec("def first(): return other(1) + other_one(1)", cell.__dict__)
+    source = ["def first(): return other(1) + other_one(1)\n"]
+    linecache.cache["<string>"] = (1, None, source, "<string>")
+    cell.other_one = types.FunctionType(cell.no_grad.__wrapped__.__code__, cell.__dict__, "other")
+    cell.other_one.__module__ = cell.first.__module__ = cell.__name__
+    try:
+        with pytest.raises(ValueError, match="two different things are called 'other'"):
+            torchrun_script(cell.first, tmp_path / "a.py")
+    finally:
+        del linecache.cache["<string>"]
 
 
 def test_the_command_is_one_line_per_machine():

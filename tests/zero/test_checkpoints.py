@@ -11,6 +11,7 @@ from labkit.ranks import run_ranks
 from labkit.transformer import Config, Decoder
 from labkit.zero.checkpoints import load_shards, save_shards
 from labkit.zero.fully_sharded import bytes_here, fully_sharded, load_with_torch, save_with_torch
+from labkit.zero.reading import digest
 from labkit.zero.stages import Zero
 
 SHAPE = Config(vocabulary=48, context=16, layers=2, heads=2, width=16)
@@ -158,7 +159,7 @@ def test_each_rank_writes_half(folder, saved):
         ("no index", r"there is no index\.json"),
         ("torn", r"index\.json of torn is damaged"),
         ("nowhere", "no checkpoint of shards"),
-        ("our SGD-2", "of SGD, not of AdamW"),
+        ("our SGD-2", "of labkit's SGD, not of torch's AdamW"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused_in_a_sentence(folder, saved, name, words):
@@ -185,7 +186,7 @@ def test_an_index_that_does_not_cover_a_parameter_is_refused(folder, saved, tmp_
     path = tmp_path / "holes" / "index.json"
     index = json.loads(path.read_text())
     index["files"][1]["pieces"] = index["files"][1]["pieces"][:-1]
-    path.write_text(json.dumps(index))
+    path.write_text(json.dumps({**index, "sha256": digest(index)}))
     with pytest.raises(ValueError, match="is not whole in holes"):
         load_shards(tmp_path / "holes", new())
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import pytest
 import torch
@@ -167,3 +168,10 @@ def test_the_stored_result_has_all_that_the_notebook_shows():
     assert set(result["runs"]) >= {"DDP", *(f"DeepSpeed {stage}" for stage in range(4))}
     assert set(result["fine_tuning"]) == {"DDP", "DeepSpeed"}
     assert json.dumps(result)
+
+
+def test_a_deepspeed_that_does_not_load_is_named_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setattr(deepspeed_runs, "why_not", lambda: "")
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(ModuleNotFoundError, match=r"to train with it.*llm-labkit\[deepspeed\]"):
+        deepspeed_runs.load_deepspeed()

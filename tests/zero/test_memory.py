@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
+from labkit.ranks import simulation
 from labkit.zero.memory import (
     MIXED_ADAM,
     PLAIN_ADAM,
@@ -66,10 +67,25 @@ def test_activations_of_the_models_in_the_paper():
         assert 1 - layer_activations(2048, 1, width, heads, "selective") / whole == pytest.approx(saved, abs=0.005)
 
 
+def test_pages_16_to_18_and_the_planner_say_the_same_of_memory_and_traffic():
+    """One formula each, in labkit.ranks.simulation; the serial one of labkit.transformer, which it extends, agrees."""
+    from labkit.model_parallel.activations import layer_activation_bytes as parallel
+    from labkit.transformer import layer_activation_bytes as serial
+
+    model = simulation.Transformer(layers=1, width=1024, heads=16, context=512, vocabulary=1)
+    ours = layer_activations(512, 3, 1024, 16)
+    assert ours == simulation.layer_bytes(model, 3) == parallel(3, 512, 1024, 16) == serial(3, 512, 1024, 16)
+    assert layer_activations(512, 3, 1024, 16, "full") == simulation.layer_bytes(model, 3, recompute=True)
+    assert parallel(3, 512, 1024, 16, 8) == simulation.layer_bytes(model, 3, tensor=8)
+    for stage in range(4):
+        assert sum(model_states(1e9, 64, stage).values()) == simulation.state_bytes(1e9, 64, stage)
+        assert 2 * sum(volume(1e9, 64, stage).values()) == simulation.zero_bytes_sent(1e9, 64, stage)
+
+
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="stage must be 0 to 3"):
         model_states(1e9, 8, 4)
     with pytest.raises(ValueError, match="ranks at least 1"):
         volume(1e9, 0, 1)
-    with pytest.raises(ValueError, match="none, selective, full"):
+    with pytest.raises(ValueError, match="none, selective and full"):
         layer_activations(8, 1, 8, 1, "some")

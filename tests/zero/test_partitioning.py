@@ -67,6 +67,13 @@ def test_buckets_hold_every_parameter_once_the_last_ones_first(shapes, ranks, me
         assert len(flat.names) == 1 or megabytes is None or 4 * flat.size <= megabytes * 2**20
 
 
+def test_the_vector_that_leaves_last_is_small_or_one_parameter():
+    for sizes, expected in (((9, 9, 300, 9), [["p2", "p3"], ["p0", "p1"]]), ((400, 9), [["p1"], ["p0"]])):
+        named = [(f"p{i}", nn.Parameter(torch.zeros(size, 1024))) for i, size in enumerate(sizes)]
+        assert [flat.names for flat in buckets(named, [[p for _, p in named]], 2, 25)] == expected
+        assert len(buckets(named, [[p for _, p in named]], 2, None)) == 1
+
+
 def test_one_vector_has_one_kind_of_numbers():
     mixed = [("a", nn.Parameter(torch.zeros(1))), ("b", nn.Parameter(torch.zeros(1).half()))]
     with pytest.raises(ValueError, match="one dtype"):

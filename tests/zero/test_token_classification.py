@@ -1,5 +1,7 @@
 """Spans to tags and back, links of real articles, and the scorers that everybody uses."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from sklearn.metrics import f1_score
 from labkit import corpora
 from labkit.cleaning.scoring import score_spans
 from labkit.transformer import Config, Encoder
-from labkit.zero import link_spans
+from labkit.zero import fine_tuning, link_spans
 from labkit.zero.link_spans import Dictionary, Passage, Span, read_marked
 from labkit.zero.token_classification import Batch, Tagger, first_tokens, frozen_part, spans_of, tags_of
 
@@ -86,6 +88,48 @@ def test_real_passages_have_links_and_no_article_is_on_both_sides():
     assert len(passages) > 2000
     assert all(tags_of(p.links, len(p.words)) for p in passages)
     assert not any(link_spans.OPEN in word for p in passages for word in p.words)
+
+
+def without(monkeypatch, tmp_path, *packages):
+    """As on a machine without these packages and with nothing in the cache."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+def test_without_wiki_markup_the_task_says_why_and_the_stored_scores_are_shown(monkeypatch, tmp_path):
+    without(monkeypatch, tmp_path, "gensim")
+    task = fine_tuning.find_task()
+    assert task.learn == task.judge == []
+    assert "gensim" in task.reason and task.reason.endswith(fine_tuning.STORED)
+    assert fine_tuning.why_not(task) == task.reason
+    assert list(fine_tuning.rivals(task)) == [fine_tuning.PHRASES, fine_tuning.CAPITALS]
+
+
+def test_a_gensim_that_does_not_load_is_named_with_the_extra_that_brings_it(monkeypatch, tmp_path):
+    without(monkeypatch, tmp_path, "gensim.corpora.wikicorpus")
+    monkeypatch.setattr(link_spans, "read_wikipedia_markup", list)
+    with pytest.raises(corpora.CorpusUnavailable, match=r"to read wiki markup.*llm-labkit\[text\]"):
+        link_spans.linked_passages()
+
+
+def test_without_minilm_the_reason_is_told(monkeypatch, tmp_path):
+    without(monkeypatch, tmp_path, "tokenizers")
+    task = fine_tuning.Task([Passage(("a",), ())], [])
+    assert "tokenizers" in fine_tuning.why_not(task)
+
+
+def test_stored_scores_are_those_of_this_course_s_passages():
+    task = fine_tuning.find_task()
+    if task.reason:
+        pytest.skip(task.reason)
+    stored = fine_tuning.rivals(fine_tuning.Task(reason="none"))
+    assert fine_tuning.rivals(task) == stored
+    assert (len(task.learn), len(task.judge)) == (448, 128)
+    assert not {p.title for p in task.learn} & {p.title for p in task.judge}
+    gold = sum(len(passage.links) for passage in task.judge)
+    for lesson in fine_tuning.stored_lessons().values():
+        assert lesson.score.true_positives + lesson.score.false_negatives == gold
 
 
 def test_frozen_and_trained_blocks_together_are_the_encoder():

@@ -22,6 +22,7 @@ from labkit.data_parallel.parameter_server.messages import (
 )
 
 MODES = ("synchronous", "asynchronous")
+_LAST_WORDS: list[Any] = []  # a message whose handle is forgotten is not sent, and these may be read much later
 
 
 def serve(
@@ -57,10 +58,11 @@ class _Server:
         self.model, self.optimizer, self.updates = model, optimizer, updates
         self.together, self.damping, self.patience = together, damping, patience
         self.begin = time.monotonic()
+        self.first = time.time_ns()  # versions count from a number that no other server has
         self.heard = dict.fromkeys(range(1, distributed.get_world_size()), self.begin)
         self.waiting: list[int] = []
         self.pushed: dict[int, tuple[Flat, int]] = {}
-        self.seen, self.last_words = Served(), []
+        self.seen = Served()
 
     def run(self) -> Served:
         while self.seen.updates < self.updates and self.heard:
@@ -80,11 +82,12 @@ class _Server:
             request.wait(timedelta(seconds=self.patience))
         except RuntimeError:
             return self._lose(list(self.heard))
-        worker, (kind, version) = request._source_rank(), header.tolist()
+        worker, (kind, number) = request._source_rank(), header.tolist()
+        version = number - self.first  # under 0: of an earlier server, which has told it to stop, or will
         self.heard[worker] = time.monotonic()
         if worker in self.seen.lost:
             self.seen.lost.remove(worker)
-        if kind == PULL:
+        if kind == PULL and (version >= 0 or not number):
             self.waiting.append(worker)
         if kind == PUSH:
             self._receive(worker, version)
@@ -96,7 +99,7 @@ class _Server:
             distributed.irecv(body, worker, tag=BODY).wait(timedelta(seconds=self.patience))
         except RuntimeError:  # it died in the middle of a message
             return self._lose([worker])
-        if self.seen.updates < self.updates:
+        if version >= 0 and self.seen.updates < self.updates:
             self._take(worker, version, body)
 
     def _take(self, worker: int, version: int, body: Flat) -> None:
@@ -122,10 +125,10 @@ class _Server:
         if self.seen.updates == self.updates:
             return
         weights = flat_weights(self.model).float().cpu()
-        for worker in [worker for worker in self.waiting if worker not in self.pushed]:
+        for worker in [one for one in self.waiting if one in self.heard and one not in self.pushed]:
             self.waiting.remove(worker)
             with contextlib.suppress(RuntimeError):  # it died waiting
-                distributed.send(torch.tensor([self.seen.updates, 1]), worker, tag=HEADER)
+                distributed.send(torch.tensor([self.first + self.seen.updates, 1]), worker, tag=HEADER)
                 distributed.send(weights, worker, tag=BODY)
 
     def _forget_the_silent(self) -> None:
@@ -133,14 +136,14 @@ class _Server:
         self._lose([worker for worker, when in self.heard.items() if when < limit])
 
     def _lose(self, workers: list[int]) -> None:
+        """They are not waited for. What they asked for is kept: one that comes back does not ask again."""
         for worker in workers:
             del self.heard[worker]
             self.pushed.pop(worker, None)
             self.seen.lost.append(worker)
-        self.waiting = [worker for worker in self.waiting if worker in self.heard]
 
     def _dismiss(self) -> None:
-        """Tell all to stop, the lost too, should they ever ask.
+        """Tell all to stop, the lost too: they hear it when they come back.
 
         Nobody is told before all who live have asked: who is told may serve another server next, and what it asks then
         must not be heard here.
@@ -151,7 +154,7 @@ class _Server:
         stop = torch.tensor([self.seen.updates, 0])
         for worker in self.seen.lost:
             with contextlib.suppress(RuntimeError):
-                self.last_words.append(distributed.isend(stop, worker, tag=HEADER))
-        for worker in self.waiting:
+                _LAST_WORDS.append(distributed.isend(stop, worker, tag=HEADER))
+        for worker in self.heard:
             with contextlib.suppress(RuntimeError):  # it died waiting
                 distributed.send(stop, worker, tag=HEADER)

@@ -26,13 +26,17 @@ def work(model: nn.Module, loss_of: Callable[[int], Tensor], *, beat: float | in
     Gives how many gradients it pushed. A thread tells the server every `beat` seconds that this process lives, also
     while it computes or waits for the others; let the server's patience be several beats.
     """
-    turn, line = 0, threading.Lock()
+    turn, line, version, ear = 0, threading.Lock(), 0, _listen()
     with _heartbeat(line, beat):
-        while (version := _pull(model, line)) is not None:
+        while (version := _pull(model, line, version, *ear)) is not None:
+            ear = _listen()
             model.zero_grad()
             loss = loss_of(turn)
             loss.backward()
             body = torch.cat([flat_gradient(model), loss.detach().view(1)]).float().cpu()
+            if _over(ear[0]):  # taken for lost, and nobody is left to whom it could be pushed
+                ear[1].wait()
+                break
             with line:
                 distributed.send(torch.tensor([PUSH, version]), 0, tag=HEADER)
                 distributed.send(body, 0, tag=BODY)
@@ -40,18 +44,29 @@ def work(model: nn.Module, loss_of: Callable[[int], Tensor], *, beat: float | in
     return turn
 
 
-def _pull(model: nn.Module, line: Any) -> int | None:
-    """Ask for weights and take them; their version, or None when it is over."""
-    with line:
-        distributed.send(torch.tensor([PULL, 0]), 0, tag=HEADER)
-    answer, weights = torch.zeros(2, dtype=torch.int64), torch.empty(size_of(model))
-    distributed.recv(answer, 0, tag=HEADER)
-    version, go_on = answer.tolist()
-    if not go_on:
+def _listen() -> tuple[Tensor, Any]:
+    """Be ready for the server's next word, which may be that it is over, also before it is asked."""
+    answer = torch.tensor([0, -1])
+    return answer, distributed.irecv(answer, 0, tag=HEADER)
+
+
+def _over(answer: Tensor) -> bool:
+    """Whether the word is there, and is to stop."""
+    return answer[1].item() == 0
+
+
+def _pull(model: nn.Module, line: Any, version: int, answer: Tensor, coming: Any) -> int | None:
+    """Ask for weights newer than `version` and take them; their version, or None when it is over."""
+    if not _over(answer):
+        with line:
+            distributed.send(torch.tensor([PULL, version]), 0, tag=HEADER)
+    coming.wait()
+    if _over(answer):
         return None
+    weights = torch.empty(size_of(model))
     distributed.recv(weights, 0, tag=BODY)
     put_weights(model, weights)
-    return version
+    return int(answer[0])
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ VOCABULARY_LOSS = Exercise(
     statement=(
         "The mean cross entropy of `targets` (tokens,) where `logits[r]` (tokens, own) are those of rank r, for the "
         "words from r · own on. Between ranks only numbers per token may travel, as `amax` over ranks and as sums: do "
-        "not put all logits together. It must hold for logits of 1000, too."
+        "not put all logits together, though the check sees only the result. It must hold for logits of 1000, too."
     ),
     difficulty=3,
     minutes=12,

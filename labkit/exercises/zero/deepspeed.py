@@ -44,7 +44,7 @@ BATCH_SETTINGS = Exercise(
     notebook=NOTEBOOK,
     statement=(
         "DeepSpeed wants train_batch_size = micro-batch × accumulation × ranks, exactly. Given the `batch`, the number "
-        "of `ranks` and how many sequences `fits` into the memory of one at once, return (micro, accumulation) with "
+        "of `ranks` and how many sequences `fits` into one rank's memory at once, return (micro, accumulation) with "
         "the largest micro-batch possible; None if the batch cannot be cut evenly over the ranks."
     ),
     difficulty=1,

@@ -44,7 +44,7 @@ SUBWORD_LABELS = Exercise(
     statement=(
         "People label words; a tokenizer makes one or more tokens of each. `word_of` says of each token to which word "
         "it belongs, None for [CLS], [SEP] and padding; `tags` has the number of each word's label. Return the list of "
-        "labels of the tokens: a word's label at its first token, −100 (which the loss ignores) at all others."
+        "labels of the tokens: a word's label at its first token, `-100` (which the loss ignores) at all others."
     ),
     difficulty=1,
     minutes=5,
@@ -58,19 +58,19 @@ SUBWORD_LABELS = Exercise(
             "all pieces",
             _all_pieces,
             "You gave each piece of a word its label. A B at two pieces would begin two spans, and long words would "
-            "count more than short ones: −100 at all but the first.",
+            "count more than short ones: `-100` at all but the first.",
         ),
         WrongAnswer(
             "special tokens outside",
             _special_outside,
             "You labelled [CLS], [SEP] and padding with 0. The model would be paid for finding no span in padding, of "
-            "which there may be more than words: −100 there.",
+            "which there may be more than words: `-100` there.",
         ),
         WrongAnswer(
             "pieces outside",
             _pieces_outside,
             "You labelled the further pieces of a word with 0, as if they lay outside. Half a name is no end of a "
-            "span: −100 there.",
+            "span: `-100` there.",
         ),
         WrongAnswer(
             "last piece",

@@ -233,7 +233,7 @@ CLIP_SHARDS = Exercise(
     statement=(
         "Clip by the global norm when no rank has the whole gradient: `shards[r]` (length,) is the part of rank r. If "
         "the norm of the whole gradient is more than `most`, scale everything so that it is `most`; else leave it "
-        "alone, zeros too. Return the list of the shards. Only one number may go around between the ranks (their sum)."
+        "alone, zeros too. Return the list of the shards. Only one number may be summed over the ranks."
     ),
     difficulty=2,
     minutes=7,

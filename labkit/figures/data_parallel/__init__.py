@@ -2,13 +2,14 @@
 
 from labkit.figures.data_parallel.collectives import draw_bytes, draw_collective, draw_collective_strip
 from labkit.figures.data_parallel.timelines import draw_timeline
-from labkit.figures.data_parallel.training import draw_convergence, draw_scaling, draw_staleness
+from labkit.figures.data_parallel.training import draw_convergence, draw_predicted, draw_scaling, draw_staleness
 
 __all__ = [
     "draw_bytes",
     "draw_collective",
     "draw_collective_strip",
     "draw_convergence",
+    "draw_predicted",
     "draw_scaling",
     "draw_staleness",
     "draw_timeline",

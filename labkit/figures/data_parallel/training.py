@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from labkit.figures.attention.labels import Array, legend, number, plural, readable, title_of
+from labkit.figures.attention.labels import Array, Number, legend, number, plural, readable, title_of
 from labkit.figures.optimizers.curves import ends, floats, log_if_wide, look, same_length, shown, thinned
 from labkit.figures.style import DATA, axes, describe, series
 
@@ -62,6 +62,44 @@ def _efficiency(
         return words
     words += f", {number(row[known[-1]], varies)} with {plural(int(x[known[-1]]), 'rank')}"
     return words + (f", {number(100 * efficiency, varies)}% of the ideal" if np.isfinite(efficiency) else "")
+
+
+def draw_predicted(
+    predicted: Mapping[str, Number],
+    measured: Mapping[str, Number],
+    unit: str = "ms",
+    varies: bool = False,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """What was predicted beside what was measured, two bars for each name, with the number at its end.
+
+    Raises:
+        ValueError: if the two do not have the same names.
+    """
+    if list(predicted) != list(measured):
+        raise ValueError(f"predicted {', '.join(predicted)} and measured {', '.join(measured)}; give the same names")
+    ax = axes(ax, height=1.3 + 0.5 * max(1, len(predicted)))
+    top = max([0.0, *(float(x) for x in (*predicted.values(), *measured.values()) if np.isfinite(x))])
+    pairs = (("predicted", predicted, series(1)["color"]), ("measured", measured, series(0)["color"]))
+    for place, (kind, given, colour) in enumerate(pairs):
+        sizes = np.nan_to_num(floats(list(given.values())), posinf=0.0)
+        rows = np.arange(len(sizes)) + 0.4 * (place - 0.5)
+        ax.barh(rows, sizes, height=0.36, color=colour, label=kind)
+        for row, value in zip(rows, given.values(), strict=True):
+            if np.isfinite(value):
+                ax.text(value + 0.01 * top, row, f"{value:.3g}", va="center", ha="left", fontsize=8)
+    ax.set_yticks(range(len(predicted)), [readable(name, 28) for name in predicted])
+    ax.set(ylim=(max(1, len(predicted)) - 0.5, -0.5), xlim=(0, 1.12 * top or 1.0), xlabel=unit)
+    ax.set_title(title_of(title or "Predicted and measured"))
+    ax.grid(visible=False, axis="y")
+    legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    said = [
+        f"{name}: predicted {number(predicted[name], varies)}, measured {number(measured[name], varies)}"
+        for name in predicted
+    ]
+    describe(ax, f"{title or 'predicted and measured'}, in {unit}. {'; '.join(said) or 'nothing'}")
+    return ax
 
 
 def draw_convergence(

@@ -38,6 +38,8 @@ def draw_memory(
     ax = axes(ax, width=8.5, height=stack_height(len(parts)))
     write = lambda count: byte_size(max(0, count), 3)  # noqa: E731
     totals = stack_bars(ax, parts, write, refused, "does not fit")
+    for text in ax.texts:  # a total is read also where the limit or a published square crosses it
+        text.set(bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0}, zorder=5)
     if published:
         rows = [list(parts).index(name) for name in published]
         mark = {"marker": "s", "markersize": 9, "fillstyle": "none", "markeredgewidth": 1.8, "linestyle": ""}
@@ -101,7 +103,7 @@ def draw_partition(
     _draw_parameters(ax, lengths, names, used + padding)
     hatch = {"facecolor": "white", "edgecolor": QUIET, "hatch": "xxxx", "linewidth": 0}
     ax.add_patch(Rectangle((used, 0), padding, 1, label=f"padding {padding:,}" if padding else "_", **hatch))
-    ax.set(xlim=(-0.005 * (used + padding), 1.005 * max(1, used + padding)), ylim=(-0.75, 1.4), yticks=[])
+    ax.set(xlim=(-0.005 * (used + padding), 1.005 * max(1, used + padding)), ylim=(-0.8, 1.4), yticks=[])
     ax.set(xlabel="numbers in the flat buffer", title=title_of(title or f"{used:,} numbers on {plural(ranks, 'rank')}"))
     ax.grid(visible=False)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -111,15 +113,16 @@ def draw_partition(
 
 
 def _draw_parameters(ax: Axes, lengths: np.ndarray, names: Sequence[str], total: int) -> None:
-    """Borders between parameters, with the names of those that have room for theirs, in two rows below."""
-    at, lane = 0.0, 0
+    """Borders between parameters, and below a bracket with the name of each that has room for it."""
+    at = 0.0
     for name, length in zip(names, np.nan_to_num(lengths), strict=True):
         if at and length > 0.003 * total:
             ax.plot([at, at], [0, 1], color=INK, linewidth=0.8, linestyle=":")
         text = readable(name, 24)
-        if length / max(1, total) > 0.006 * len(text):
-            ax.text(at + length / 2, -0.22 - 0.27 * lane, text, ha="center", va="center", fontsize=7)
-            lane = 1 - lane
+        if length / max(1, total) > 0.008 * len(text):
+            a, b = at + 0.004 * total, at + length - 0.004 * total
+            ax.plot([a, a, b, b], [-0.18, -0.28, -0.28, -0.18], color=QUIET, linewidth=1, linestyle="-")
+            ax.text(at + length / 2, -0.33, text, ha="center", va="top", fontsize=8)
         at += length
 
 

@@ -16,8 +16,10 @@ from labkit.ranks.simulation.engine import Prediction, Task, run
 from labkit.ranks.simulation.machines import (
     Cluster,
     Transformer,
+    activation_bytes,
     layer_bytes,
     state_bytes,
+    state_parts,
     zero_bytes_sent,
     zero_passes,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "Setting",
     "Task",
     "Transformer",
+    "activation_bytes",
     "all_reduce_seconds",
     "best_bucket_count",
     "best_plan",
@@ -60,6 +63,7 @@ __all__ = [
     "simulate_pipeline",
     "simulate_ring",
     "state_bytes",
+    "state_parts",
     "zero_bytes_sent",
     "zero_passes",
 ]

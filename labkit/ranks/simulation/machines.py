@@ -1,5 +1,6 @@
 """A transformer and a cluster by the numbers that matter for a plan: operations, bytes, and seconds on the wire."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 
@@ -80,22 +81,67 @@ def zero_bytes_sent(parameters: Real, ranks: int, stage: int, bytes_each: int = 
     return float(zero_passes(stage) * parameters * bytes_each * (ranks - 1) / ranks)
 
 
+def state_parts(
+    parameters: Real, ranks: int, stage: int, each: Sequence[Real] = (2, 2, 12)
+) -> tuple[float, float, float]:
+    """Bytes on a rank of weights, gradients and optimizer, `each` bytes a parameter, as ZeRO shares them out.
+
+    By default 2 a parameter, 2 a gradient and 12 of Adam in mixed precision.
+
+    Source: Rajbhandari et al., 2020, arXiv:1910.02054, section 3.1 and figure 1.
+
+    Raises:
+        ValueError: if the stage is not 0, 1, 2 or 3.
+
+    >>> state_parts(100, 4, 2)
+    (200.0, 50.0, 300.0)
+    """
+    zero_passes(stage)
+    weights, gradients, optimizer = (float(parameters) * float(size) for size in each)
+    return (
+        weights / (ranks if stage >= 3 else 1),
+        gradients / (ranks if stage >= 2 else 1),
+        optimizer / (ranks if stage >= 1 else 1),
+    )
+
+
 def state_bytes(parameters: Real, ranks: int, stage: int) -> float:
-    """Bytes on a rank of 2 a parameter, 2 a gradient and 12 of Adam in mixed precision, as ZeRO shares them out.
+    """Bytes on a rank of all its state, the sum of `state_parts`.
 
     Source: Rajbhandari et al., 2020, arXiv:1910.02054, section 3.1 and figure 1.
 
     >>> [round(state_bytes(7.5e9, 64, stage) / 1e9, 1) for stage in range(4)]
     [120.0, 31.4, 16.6, 1.9]
     """
-    zero_passes(stage)
-    return float(parameters) * sum(each / (ranks if stage >= first else 1) for each, first in ((12, 1), (2, 2), (2, 3)))
+    return sum(state_parts(parameters, ranks, stage))
+
+
+def activation_bytes(
+    batch: Real, tokens: int, width: int, heads: int, ranks: int = 1, sequence: bool = False, recompute: str = "none"
+) -> float:
+    """Bytes of activations that one layer keeps: s·b·h·(10 + 24/t + 5·a·s/(h·t)), with `sequence` parallel all over t.
+
+    To `recompute` "selective" leaves out the scores 5·a·s/h, "full" all but the layer's input, 2·s·b·h.
+
+    Source: Korthikanti et al., 2022, arXiv:2205.05198, table 2.
+
+    Raises:
+        ValueError: for another way to recompute.
+
+    >>> [activation_bytes(1, 8, 4, 2, recompute=how) for how in ("none", "selective", "full")]
+    [1728.0, 1088.0, 64.0]
+    """
+    if recompute not in ("none", "selective", "full"):
+        raise ValueError(f"recompute = {recompute!r}; there are none, selective and full")
+    scores = 0.0 if recompute == "selective" else 5 * heads * tokens / width
+    kept = 2.0 if recompute == "full" else (10 / ranks if sequence else 10) + (24 + scores) / ranks
+    return float(tokens * batch * width * kept)
 
 
 def layer_bytes(model: Transformer, micro_batch: int, tensor: int = 1, recompute: bool = False) -> float:
-    """Bytes of activations that one layer keeps of a micro-batch: s·b·h·(10 + 24/t + 5·a·s/(h·t)); 2·s·b·h recomputed.
+    """Bytes of activations that one layer keeps of a micro-batch, see `activation_bytes`.
 
     Source: Korthikanti et al., 2022, arXiv:2205.05198, equation 2 and table 2.
     """
-    cut = (24 + 5 * model.heads * model.context / model.width) / tensor
-    return float((2 if recompute else 10 + cut) * model.context * micro_batch * model.width)
+    how = "full" if recompute else "none"
+    return activation_bytes(micro_batch, model.context, model.width, model.heads, tensor, recompute=how)
