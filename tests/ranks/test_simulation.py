@@ -234,6 +234,7 @@ def test_the_plan_takes_no_more_micro_batches_than_it_needs():
         assert 1 - min(each, key=lambda step: step.seconds).bubble < 0.96
 
 
+@settings(max_examples=25)  # each simulates sixteen steps
 @given(st.integers(2, 64), st.floats(1e-4, 0.05), st.floats(0.1, 1))
 def test_the_best_number_of_buckets_is_the_closed_form_where_the_wire_never_rests(ranks, latency, backward):
     count, closed = 120, sim.best_bucket_count(backward, latency, ranks)
