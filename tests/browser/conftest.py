@@ -18,6 +18,7 @@ import pytest
 from tests.browser.chromium import installed
 from tests.browser.lab import Page
 
+pytest.register_assert_rewrite("tests.browser.pages")
 # Chromium asks its makers' servers for this and that when it starts; a test must not.
 QUIET = ("background-networking", "component-update", "sync")
 ARGUMENTS = [

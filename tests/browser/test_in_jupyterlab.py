@@ -1,4 +1,4 @@
-"""Every notebook in a real JupyterLab: it runs, its sliders move its pictures, its exercises answer."""
+"""A page in a real JupyterLab: sliders move pictures, errors are seen, the exercises of the start page answer."""
 
 import ast
 
@@ -7,12 +7,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.browser.lab import THEMES
+from tests.browser.pages import SCREENSHOTS, move_every_slider, said, unwanted
 from tests.project import ROOT
 
 pytestmark = pytest.mark.browser
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 START = ROOT / "notebooks" / "00_start_here.ipynb"
-SCREENSHOTS = ROOT / "_screenshots"
 EXPLORABLE = """\
 import labkit
 from labkit.figures import style
@@ -24,56 +23,11 @@ def draw(order=2, k=0.5):
 labkit.explore(draw, order=(1, 5), k=(0.0, 1.0))"""
 
 
-CORNERS = """\
-from labkit.workbench.explore import Explorer
-drawn, failed = 0, []
-for explorer in [shown for shown in Out.values() if isinstance(shown, Explorer)]:
-    for corner in explorer.corners():
-        explorer.set(**corner)
-        drawn += 1
-        failed += [f"{corner}: {explorer.error}"] if explorer.error else []
-print(drawn, "corners drawn,", len(failed), "failed", *failed, sep=" ")"""
-
-
 def written(path, *sources):
     """A notebook of these code cells, written to a file."""
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
     nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources], metadata=kernel), path)
     return path
-
-
-def unwanted(cells):
-    """Errors and whatever came on stderr, as sentences."""
-    for place, cell in enumerate(cells, 1):
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "error":
-                yield f"cell {place}: {output['ename']}: {output['evalue']}"
-            elif output.get("name") == "stderr":
-                yield f"cell {place} on stderr: {output['text']}"
-
-
-def move_every_slider(page):
-    for slider in page.sliders():
-        before, after = page.move(slider)
-        assert before, "a slider without a picture"
-        assert after != before, f"moving a slider changed nothing: {before}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_its_sliders_move_its_pictures(open_notebook, path):
-    page = open_notebook(path)
-    page.run_all()
-    assert list(unwanted(page.cells())) == []
-    assert all(cell["execution_count"] for cell in page.cells() if cell["cell_type"] == "code")
-    explorables = sum("labkit.explore(" in cell["source"] for cell in page.cells() if cell["cell_type"] == "code")
-    assert len(page.sliders()) >= explorables
-    move_every_slider(page)
-    for theme in THEMES:
-        assert page.screenshots(SCREENSHOTS, path.stem, theme)
-    corners = said(page.run_cell(page.cells()[-1]["id"], CORNERS))
-    assert "corners drawn, 0 failed" in corners, corners
-    assert int(corners.split()[0]) >= 4 * explorables
 
 
 def test_a_slider_moves_its_picture_by_keyboard(open_notebook, tmp_path):
@@ -113,12 +67,6 @@ def test_the_exercises_of_the_start_page_answer_wrong_and_right(open_notebook, p
         # A page shows the message as HTML or plain text; backquotes of the message are markup.
         assert exercise.wrong[0].message.replace("`", "") in said(wrong)
         assert f"{exercise.id}: correct" in said(page.run_cell(cell["id"], filled(cell["source"], exercise)))
-
-
-def said(outputs):
-    """What a cell says in plain text."""
-    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
-    return "\n".join("".join(text) for text in texts)
 
 
 def filled(source, exercise, *, number=None):
