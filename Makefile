@@ -27,7 +27,7 @@ lab: $(READY)
 save: $(READY)
 	@$(BIN)/labkit save
 
-# A file of tests, or a notebook, for each worker, the longest first; one worker more than there are cores.
+# A file of tests, or a notebook, for each core, the longest first.
 test: lint browser
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 

@@ -8,11 +8,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 pytest_plugins = ["tests.outputs.plugin"]
 
 
-def pytest_xdist_auto_num_workers(config):
-    """One worker more than there are cores: browsers and ranks wait for a third of their time."""
-    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
-
-
 def pytest_collection_modifyitems(items):
     """What takes longest goes first, so that no worker is left alone with it at the end."""
     slow = {"browser": 0, "notebooks": 1}

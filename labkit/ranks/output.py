@@ -67,12 +67,12 @@ class Panes:
         self._html, self._last, self._next = HTML, "", 0.0
         self._handle = display(HTML(""), display_id=True)
 
-    def show(self, texts: list[str], states: list[str], at_once: bool = False) -> None:
-        """Draw what each rank has printed, and how it is; a few times a second, or at once."""
-        if self._handle is None or (time.monotonic() < self._next and not at_once):
+    def show(self, texts: list[str], states: list[str], last: bool = False) -> None:
+        """Draw what each rank has printed, and how it is; a few times a second, and at last, if any has said a word."""
+        if self._handle is None or (time.monotonic() < self._next and not last):
             return
         self._next = time.monotonic() + 0.2
-        drawn = _drawn(texts, states)
+        drawn = "" if last and not any(text.strip() for text in texts) else _drawn(texts, states)
         if drawn != self._last:
             self._handle.update(self._html(drawn))
             self._last = drawn

@@ -186,7 +186,7 @@ class Run:
             one.join(timeout=2)
         texts = [one.text for one in self.listeners]
         if self.panes is not None:
-            self.panes.show(texts, [s.replace("runs", "has ended") for s in self._states()], at_once=True)
+            self.panes.show(texts, [s.replace("runs", "has ended") for s in self._states()], last=True)
         elif not self.quiet and not self.shown and (text := plain(texts)):
             print(text, flush=True)
         self.shown = True

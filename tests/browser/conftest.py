@@ -1,4 +1,4 @@
-"""One JupyterLab server and one browser for all browser tests, and a fresh copy of a notebook for each of them."""
+"""One JupyterLab server and one browser for a file of tests, and a fresh copy of a notebook for each test."""
 
 import json
 import os
@@ -35,7 +35,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server():
     """Address, token and folder of a JupyterLab that leaves nothing outside a temporary folder."""
     # Not pytest's own folder: the paths of kernels' sockets must be short.
@@ -99,7 +99,7 @@ def wait_for(address, process, log, seconds=60):
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not meet the tests of other modules
 def browser():
     """A headless Chromium; without one the browser tests fail, and only they."""
     from playwright.sync_api import sync_playwright

@@ -74,14 +74,14 @@ class Page:
             self.page.wait_for_timeout(50)
         return before, self.picture_beside(slider)
 
-    def screenshots(self, folder, name, theme):
-        """The whole notebook as pictures `name-theme-1.png` and so on, in one of `THEMES`; gives their paths."""
+    def screenshots(self, folder, name, theme, most=1):
+        """The notebook as pictures `name-theme-1.png` and so on, `most` of them at most; gives their paths."""
         self.page.evaluate(THEME, THEMES[theme])
         self.page.set_viewport_size({"width": 1200, "height": TALL})
         self.page.wait_for_timeout(500)
         whole, visible = self.page.evaluate(SCROLL, 0)
         paths = []
-        for number, top in enumerate(range(0, whole, visible), 1):
+        for number, top in enumerate(range(0, whole, visible)[:most], 1):
             self.page.evaluate(SCROLL, top)
             self.page.wait_for_timeout(200)
             paths.append(folder / f"{name}-{theme}-{number}.png")

@@ -1,10 +1,13 @@
 """What the tests do with every notebook of the course in a real JupyterLab. They are two files, for two workers."""
 
+import os
+
 from tests.browser.lab import THEMES
 from tests.project import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCREENSHOTS = ROOT / "_screenshots"
+SCREENS = int(os.environ.get("LABKIT_SCREENS", 1))  # of each page in each theme; a person who looks at them wants all
 CORNERS = """\
 from labkit.workbench.explore import Explorer
 drawn, failed = 0, []
@@ -26,7 +29,7 @@ def runs_and_its_sliders_move_its_pictures(open_notebook, path):
     assert len(page.sliders()) >= explorables
     move_every_slider(page)
     for theme in THEMES:
-        assert page.screenshots(SCREENSHOTS, path.stem, theme)
+        assert page.screenshots(SCREENSHOTS, path.stem, theme, SCREENS)
     corners = said(page.run_cell(page.cells()[-1]["id"], CORNERS))
     assert "corners drawn, 0 failed" in corners, corners
     assert int(corners.split()[0]) >= 4 * explorables

@@ -200,6 +200,14 @@ def test_buckets_under_way_at_once_lie_above_one_another_and_no_name_covers_anot
     assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
 
 
+def test_a_measured_timeline_is_as_high_however_many_boxes_happened_to_be_under_way_at_once():
+    def high(count):
+        waits = [(0, "communication", f"bucket {k}", 1.0, 4.0) for k in range(count)]
+        return data_parallel.draw_timeline([waits, waits], varies=True).figure.get_size_inches()[1]
+
+    assert high(1) == high(3) == high(5) == high(6) == high(20)
+
+
 def test_more_at_once_than_there_are_levels_leave_no_name_under_a_box():
     many = [(0, "communication", f"bucket {k}", 0.1 * k, 10.0) for k in range(20)]
     ax = data_parallel.draw_timeline([many])

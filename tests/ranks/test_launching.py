@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -188,6 +189,8 @@ def test_who_watches_sees_panes(monkeypatch):
     alone(lambda: print("<b>", ranks.rank()))
     assert drawn[0].count("runs") == 2 and drawn[-1].count("has returned") == 2
     assert drawn[-1].index("&lt;b&gt; 0") < drawn[-1].index("rank 1") < drawn[-1].index("&lt;b&gt; 1")
+    alone(lambda: time.sleep(0.1))
+    assert "runs" in drawn[-2] and drawn[-1] == ""  # whoever has said nothing leaves nothing
     monkeypatch.setenv("NBVAL", "1")
     assert not watched()
 
@@ -196,7 +199,7 @@ def test_panes_without_a_place_to_be_are_no_error(monkeypatch):
     import IPython.display
 
     monkeypatch.setattr(IPython.display, "display", lambda page, display_id: None)
-    Panes().show(["a"], ["runs"], at_once=True)
+    Panes().show(["a"], ["runs"], last=True)
 
 
 def meet():

@@ -52,7 +52,8 @@ def draw_timeline(
     rest = [] if count > len(rows) else rest
     lanes = [_lanes(events, (end - begin) / 200) for events in shown]
     lines = max(1, len(shown)) + bool(rest)
-    inches = _inches(lines, max((compute.depth + communication.depth for compute, communication in lanes), default=2))
+    deepest = max((compute.depth + communication.depth for compute, communication in lanes), default=2)
+    inches = _inches(lines, DEEPEST if varies else deepest)  # a measured one is as high whatever was measured
     ax = axes(ax, width=8, height=1.5 + inches)
     factor, unit = next((each for each in _UNITS if end - begin >= each[0]), _UNITS[-1])
     for row, (events, pair) in enumerate(zip(shown, lanes, strict=True)):
