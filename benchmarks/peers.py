@@ -1,5 +1,7 @@
 """What benchmarks of several subjects share: one line of a result, and two programs that take turns."""
 
+import argparse
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -41,3 +43,18 @@ def _seconds(run: Callable[[], object]) -> float:
     begin = time.process_time()
     run()
     return time.process_time() - begin
+
+
+def run_subjects(about: str, prefix: str, subjects: tuple[str, ...], rounds: int) -> None:
+    """Run the subjects that the command line asks for, modules `prefix_subject`, and print a line for each comparison.
+
+    Each module has `bench(rounds)`, which gives its rows.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--only", nargs="+", choices=subjects, default=subjects)
+    given = parser.parse_args()
+    print(f"{'':<58} {'ours':>10} {'theirs':>10} {'':<12} {'ratio':>9}")
+    for subject in given.only:
+        for row in importlib.import_module(f"{prefix}_{subject}").bench(given.rounds):
+            print(row, flush=True)
