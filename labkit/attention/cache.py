@@ -52,14 +52,7 @@ class KeyValueCache:
         Raises:
             ValueError: beyond the capacity, or when batch, heads, dimensions or type of number differ from the cache's.
         """
-        self._check(key, "key")
-        self._check(value, "value")
-        if key.shape[2] != value.shape[2]:
-            raise ValueError(f"each key needs one value: got {key.shape[2]} keys and {value.shape[2]} values")
-        end = self.length + key.shape[2]
-        if end > self.capacity:
-            room = f"{self.length} of {self.capacity} places are taken"
-            raise ValueError(f"no room for {key.shape[2]} more tokens, {room}: make the cache larger or clear() it")
+        end = self._end(key, value)
         self.keys[:, :, self.length : end] = key.detach()
         self.values[:, :, self.length : end] = value.detach()
         self.length = end
@@ -68,6 +61,18 @@ class KeyValueCache:
     def clear(self) -> None:
         """Forget all tokens; the memory stays."""
         self.length = 0
+
+    def _end(self, key: Tensor, value: Tensor) -> int:
+        """How many tokens there are with these, if they fit."""
+        self._check(key, "key")
+        self._check(value, "value")
+        if key.shape[2] != value.shape[2]:
+            raise ValueError(f"each key needs one value: got {key.shape[2]} keys and {value.shape[2]} values")
+        end = self.length + key.shape[2]
+        if end > self.capacity:
+            room = f"{self.length} of {self.capacity} places are taken"
+            raise ValueError(f"no room for {key.shape[2]} more tokens, {room}: make the cache larger or clear() it")
+        return end
 
     def _check(self, x: Tensor, name: str) -> None:
         batch, heads, _, dim = self.keys.shape

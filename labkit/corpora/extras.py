@@ -1,6 +1,12 @@
 """Packages that a topic can use and the course does not insist on; refused with the way to get them."""
 
+import contextlib
 import importlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 PACKAGES = {"ray": "'ray[data]'", "faker": "Faker"}  # what to install where it has another name than the module
@@ -30,3 +36,35 @@ def need(module: str, extra: str = "cleaning", why: str = "") -> Any:
             f"pip install {PACKAGES.get(package, package)} (it comes with the extra llm-labkit[{extra}])",
             name=package,
         ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is written to stderr, logged or warned inside, by Python or by C++, and no handler stays behind."""
+    disabled, handlers = logging.root.manager.disable, logging.root.handlers[:]
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    logging.disable(logging.CRITICAL)
+    os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+        logging.disable(disabled)
+        logging.root.handlers[:] = handlers
+
+
+def quiet_import(module: str, extra: str = "compression", why: str = "") -> Any:
+    """The module of this name, imported without a word: torchao, for one, tells which kernels it did not find.
+
+    Raises:
+        ModuleNotFoundError: if it cannot be imported; the message says how to get it.
+
+    >>> quiet_import("json").dumps([1])
+    '[1]'
+    """
+    with quiet():
+        return need(module, extra, why)

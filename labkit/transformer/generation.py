@@ -177,13 +177,14 @@ def _draw(probabilities: Float[Tensor, "batch choices"], generator: torch.Genera
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model without dropout, for a while."""
-    before = model.training
+    """The model without dropout, for a while; afterwards each part is in the mode that it was in."""
+    before = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
-        model.train(before)
+        for module, mode in before.items():
+            module.training = mode
 
 
 def _all_stopped(new: Tensor, stop: int) -> bool:

@@ -1,6 +1,8 @@
 """The same pretrained models in `transformers`, the library that everybody trusts, loaded without a printed word."""
 
 import functools
+import importlib.util
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +11,7 @@ from unittest import mock
 
 import torch
 
+from labkit.corpora.extras import quiet_import
 from labkit.transformer.pretrained import minilm_folder, package, smollm2_file
 
 # Beginnings for SmolLM2, of six tokens each: as one batch they need no padding.
@@ -37,15 +40,19 @@ def quiet_transformers() -> Iterator[Any]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if importlib.util.find_spec("torchao"):  # transformers takes it along, and it tells which kernels it lacks
+            quiet_import("torchao")
         transformers, bars = package("transformers"), package("tqdm.auto").tqdm
-        logging = transformers.utils.logging
-        before = logging.get_verbosity()
-        logging.set_verbosity_error()
+        own, disabled = transformers.utils.logging, logging.root.manager.disable
+        before = own.get_verbosity()
+        own.set_verbosity_error()
+        logging.disable(max(disabled, logging.WARNING))  # what it imports when a name is first used talks, too
         try:
             with mock.patch.object(bars, "__init__", functools.partialmethod(bars.__init__, disable=True)):
                 yield transformers
         finally:
-            logging.set_verbosity(before)
+            own.set_verbosity(before)
+            logging.disable(disabled)
 
 
 def transformers_minilm() -> Any:

@@ -224,3 +224,11 @@ def test_a_translation_ends_with_its_stop():
 def test_a_translation_beyond_the_context_is_refused():
     with pytest.raises(ValueError, match="start and 32 tokens more must fit the context of 32"):
         translate(EncoderDecoder(GPT), words(1, 7), start=0, tokens=32)
+
+
+def test_a_part_that_is_frozen_in_evaluation_is_so_after_writing():
+    model = Decoder(Config(vocabulary=16, context=8, layers=1, heads=1, width=4, dropout=0.5)).train()
+    model.blocks[0].eval()
+    before = [module.training for module in model.modules()]
+    generate(model, torch.zeros(1, 2, dtype=torch.long), 2)
+    assert [module.training for module in model.modules()] == before

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -313,3 +314,14 @@ def test_the_shape_is_read_from_the_files(minilm):
     published = json.loads((weights.minilm_folder() / "config.json").read_text(encoding="utf-8"))
     config = bert_config(published, kernel="fused")
     assert (config.hidden, config.norm_eps, config.norm_first, config.kernel) == (1536, 1e-12, False, "fused")
+
+
+def test_transformers_is_loaded_without_a_word_of_what_it_takes_along():
+    pytest.importorskip("transformers", reason="the reference is the package transformers")
+    code = """
+from labkit.transformer import quiet_transformers
+with quiet_transformers() as library:
+    print(library.GPT2LMHeadModel.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("GPT2LMHeadModel\n", "")
