@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help run lab test bench save lint format browser clean
+.PHONY: help run lab test bench save lint format browser sandbox nbgrader clean
 .NOTPARALLEL:
 
 help:
@@ -28,7 +28,7 @@ save: $(READY)
 	@$(BIN)/labkit save
 
 # A file of tests, or a notebook, for each core, the longest first.
-test: lint browser
+test: lint browser sandbox nbgrader
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # The peers of the benchmarks are large, and only this needs them.
@@ -45,7 +45,7 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) _runs _screenshots .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NBGRADER) _runs _screenshots _site _slides .pytest_cache .ruff_cache .hypothesis
 
 # Naming an interpreter that is not the environment's makes the environment anew.
 ifneq ($(origin PYTHON),file)
@@ -64,8 +64,28 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	@$(INSTALL) '.[dev]' 2>$(VENV)/install.log \
 	|| { echo "Not everything could be installed (see $(VENV)/install.log); trying without kenlm, which needs cmake and a C++ compiler ..."; \
-	     $(INSTALL) '.[text,torch,models,training,lab,test]'; }
+	     $(INSTALL) '.[text,torch,models,training,grading,site,lab,test]'; }
 	@touch $@
+
+# Where answers of students run without network and files. Without it they run in a limited process, and what only
+# bubblewrap can promise is not tested.
+BWRAP := apt-get install -y --no-install-recommends bubblewrap
+sandbox:
+	@command -v bwrap >/dev/null || [ "$$(uname)" != Linux ] \
+	|| { echo "Installing bubblewrap, the sandbox of labkit grade ..."; \
+	     if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update && $(BWRAP); \
+	     elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then sudo -n apt-get update && sudo -n $(BWRAP); \
+	     else false; fi >/dev/null 2>&1; } \
+	|| echo "bubblewrap could not be installed: its tests are skipped."
+
+# nbgrader in an environment of its own: it must not choose the versions of anything else.
+NBGRADER := .venv-nbgrader
+nbgrader: $(NBGRADER)/.ready
+$(NBGRADER)/.ready: constraints-nbgrader.txt | $(READY)
+	@echo "Setting up $(NBGRADER), for the test of the interchange with nbgrader ..."
+	@$(BIN)/python -m venv --clear $(NBGRADER) \
+	&& $(NBGRADER)/bin/python -m pip install -qq --disable-pip-version-check -c constraints-nbgrader.txt nbgrader && touch $@ \
+	|| echo "nbgrader could not be installed: its test is skipped."
 
 # A browser for tests/browser: one that is there, else the system's package, else playwright's own download. When none
 # works, only the browser tests fail, and they say so.

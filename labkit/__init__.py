@@ -14,6 +14,10 @@ _FACE = {
     "check": "checking",
     "hint": "checking",
     "solution": "checking",
+    "given": "personal",
+    "seed_for": "personal",
+    "progress": "learner",
+    "points": "releasing.interchange",
     "show": "showing",
 }
 

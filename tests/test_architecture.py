@@ -25,6 +25,8 @@ ROWS = (
     ("zero",),
     ("compression", "serving", "planning"),
     ("workbench", "figures"),
+    ("workbench.grading", "workbench.releasing", "workbench.publishing"),
+    ("workbench.teaching",),
     ("workbench.cli", "exercises"),
     ("",),  # labkit itself, the public face, which imports lazily
 )
@@ -57,6 +59,7 @@ COURSE = {
     "18_zero_and_deepspeed": "zero",
     "19_planning_at_scale": "planning",
     "20_compression": "compression",
+    "20_smaller_models": "compression",
     "21_serving": "serving",
     "22_capstone": "",
 }
@@ -235,7 +238,7 @@ def test_every_notebook_has_its_place_and_its_module():
 
 @pytest.mark.parametrize("folder", ["figures", "exercises"])
 def test_what_belongs_to_a_topic_has_the_name_of_the_topic(folder):
-    topics = set(COURSE.values()) | {"start_here", "style", "__init__"}
+    topics = set(COURSE.values()) | {"start_here", "grading", "style", "__init__"}
     home = ROOT / "labkit" / folder
     assert {path.relative_to(home).parts[0].removesuffix(".py") for path in MODULES if home in path.parents} <= topics
 

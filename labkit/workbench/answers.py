@@ -87,11 +87,18 @@ def same_number(got: Any, expected: Any, tolerance: tuple[float, float] = DOUBLE
     """Tell whether two numbers are equal to rounding; whole numbers exactly, and NaN equals NaN here."""
     if isinstance(got, numbers.Rational) and isinstance(expected, numbers.Rational):
         return got == expected
+    if _no_float(got) or _no_float(expected):
+        return False
     if isinstance(got, numbers.Real) and isinstance(expected, numbers.Real):
         if math.isnan(got) or math.isnan(expected):
             return math.isnan(got) and math.isnan(expected)
         return math.isclose(got, expected, rel_tol=tolerance[0], abs_tol=tolerance[1])
     return abs(got - expected) <= max(tolerance[0] * abs(expected), tolerance[1])
+
+
+def _no_float(value: Any) -> bool:
+    """Tell whether a whole number is larger than any float."""
+    return isinstance(value, int) and value.bit_length() > 1000
 
 
 def same_sequence(got: Any, expected: Any, tolerance: tuple[float, float] = DOUBLE) -> bool:
@@ -225,9 +232,7 @@ def _number_by_number(got: Any, expected: Any) -> list[tuple[Any, Any]]:
 
 def _is_number(value: Any) -> bool:
     value = plain(value)
-    if isinstance(value, int) and value.bit_length() > 1000:  # no float is as large
-        return False
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and not _no_float(value)
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from labkit.workbench import listing
+from labkit.workbench import listing, teaching
 from labkit.workbench.forgiving import Choice, Forgiving, as_text, one_sentence
 from labkit.workbench.notebooks import SCALES
 
@@ -211,7 +211,7 @@ def _leave(runs: list[Any]) -> NoReturn:
     sys.exit(130 if interrupted else any(run.failure for run in runs))
 
 
-for command in (listing.data, listing.exercises, listing.claims):
+for command in (listing.data, listing.exercises, listing.claims, *teaching.COMMANDS):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -135,6 +135,15 @@ def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
     return f"[{', '.join(_nested(texts[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0]))}]"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Give a count and what is counted.
+
+    >>> counted(1, "student"), counted(2, "mistake")
+    ('1 student', '2 mistakes')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def brief(value: Any, limit: int = 160) -> str:
     """Give a value in one line of at most `limit` characters, the same in every process."""
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(_Brief().repr(value).split()))

@@ -41,6 +41,7 @@ WHAT_EXTRAS_ARE_FOR = {
     "extra scale": "cleaning on many machines",
     "extra parallel": "many processes from a cell",
     "extra deepspeed": "DeepSpeed, on Linux",
+    "extra compression": "compressed weights beside torchao and ONNX Runtime",
     "extra lab": "JupyterLab, labkit run and labkit save",
     "extra proof": "proofs against KenLM",
     "extra test": "make test",

@@ -19,6 +19,7 @@ DISTRIBUTION = "llm-labkit"
 CLAIM = "application/vnd.labkit.claim+json"
 FOLDER_VARIABLE = "LABKIT_NOTEBOOKS"
 SCALES = ("ci", "laptop", "gpu")
+CHECKOUT = Path(__file__).parents[2]  # where the package lies beside its notebooks, if it was not installed by itself
 
 # The first code cell of every notebook; {repository} is filled in from pyproject.toml. Where pip may use no index (a
 # school's folder of wheels), the package comes by name; otherwise never: somebody else could register that name.
@@ -44,7 +45,7 @@ def repository() -> str:
     Raises:
         ValueError: if neither a pyproject.toml beside the package nor the installed package says it.
     """
-    project = Path(__file__).parents[2] / "pyproject.toml"
+    project = CHECKOUT / "pyproject.toml"
     if project.is_file():
         project_table = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
         if project_table.get("name") == DISTRIBUTION and "Repository" in project_table.get("urls", {}):
@@ -65,7 +66,7 @@ def bootstrap() -> str:
 
 
 def folder() -> Path:
-    """Give the folder of the notebooks: `LABKIT_NOTEBOOKS`, or `notebooks/` here or in a folder above.
+    """Give the folder of the notebooks: `LABKIT_NOTEBOOKS`, or `notebooks/` here, above, or beside the package.
 
     Raises:
         ValueError: if there is none.
@@ -76,7 +77,7 @@ def folder() -> Path:
             raise ValueError(f"{FOLDER_VARIABLE} is {named!r}, which is no folder; set it to that of the notebooks")
         return Path(named).resolve()
     here = Path.cwd()
-    for place in (here, *here.parents):
+    for place in (here, *here.parents, CHECKOUT):
         candidate = place if place.name == "notebooks" else place / "notebooks"
         if candidate.is_dir() and any(candidate.glob("[0-9][0-9]_*.ipynb")):
             return candidate
@@ -89,8 +90,8 @@ def folder() -> Path:
 def find(names: Iterable[str | Path] = ()) -> list[Path]:
     """Give the files of the named notebooks in the order of the names; without names, all of the course.
 
-    A name is a number ("02" or "2"), the file's name with or without ".ipynb", the beginning of its topic ("ngram"),
-    or a path to a notebook or to a folder of notebooks.
+    A name is a number ("02" or "2"; if two pages share it, both), the file's name with or without ".ipynb", the
+    beginning of its topic ("ngram"), or a path to a notebook or to a folder of notebooks.
 
     Raises:
         ValueError: if a name fits none of them (the nearest one is named), or several.
@@ -117,6 +118,8 @@ def _find_one(name: str | Path) -> list[Path]:
         hint = f"; did you mean {str(path.parent / guess)!r}?" if guess else ""
         raise ValueError(f"there is no file {str(path)!r}{hint}")
     known = {path.stem: path for path in _in_folder(folder())}
+    if name.isdecimal() and (same := [path for stem, path in known.items() if stem.startswith(f"{int(name):02d}_")]):
+        return same  # a number may have two pages
     return [known[_match(name, list(known))]]
 
 
@@ -126,7 +129,6 @@ def _match(name: str, stems: list[str]) -> str:
     topics = {stem: stem.partition("_")[2] for stem in stems}
     fits = (
         lambda stem: stem == wanted,
-        lambda stem: wanted.isdecimal() and stem.startswith(f"{int(wanted):02d}_"),
         lambda stem: topics[stem] == wanted,
         lambda stem: stem.startswith(wanted) or topics[stem].startswith(wanted),
         lambda stem: wanted in stem,

@@ -133,11 +133,12 @@ def losses_of(folder):
 
 def test_torchrun_restarts_it_too(tmp_path, replaced):
     script = torchrun_script(losses_of, tmp_path / "train.py", str(tmp_path / "run"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["--max-restarts=3"]  # one for the death that is planned; a busy machine may add one of its own
     names = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")} | names
     done = subprocess.run([*command, str(script)], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr  # all of it: what a rank said before it died comes first
     found = re.findall(r"returned \((\d+), (\[.*?\])\)", done.stdout)
     assert len(found) == 2 and {begun for begun, _ in found} == {"16"}
     quiet = [round(loss, 6) for loss in replaced[1].results[0][1].losses]

@@ -9,7 +9,7 @@ import pytest
 from labkit.workbench.checking import Exercise, all_exercises, find, fresh_cases, mark, prove
 from labkit.workbench.showing import source_of
 
-TENSOR_NOTEBOOKS = ("06", "07", "08", "09", "10", "16", "17", "18")
+TENSOR_NOTEBOOKS = ("06", "07", "08", "09", "10", "16", "17", "18", "20")
 WITH_TENSORS = [e for e in all_exercises() if e.kind == "function" and e.notebook.startswith(TENSOR_NOTEBOOKS)]
 
 
@@ -82,6 +82,8 @@ def test_every_id_says_its_topic_and_no_id_comes_twice():
         ("16_data_parallel", 10),
         ("17_model_parallel", 10),
         ("18_zero_and_deepspeed", 10),
+        ("20_compression", 14),
+        ("20_smaller_models", 8),
     ],
 )
 def test_the_notebooks_have_enough_exercises(notebook, least):

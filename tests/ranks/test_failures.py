@@ -172,7 +172,9 @@ def test_ranks_that_hang_show_where_every_one_of_them_stands():
 
 def test_a_rank_that_never_began_is_not_waited_for():
     error = failure(lambda: None, expected=RanksTimeout, timeout=0.001)
-    assert error.stacks == {0: "had not begun the function", 1: "had not begun the function"}
+    assert set(error.stacks) == {0, 1}
+    for stack in error.stacks.values():  # on a busy machine it may just have been reading what to do
+        assert stack == "had not begun the function" or ", in unpack" in stack
 
 
 def test_an_import_that_hangs_is_shown_too(tmp_path, monkeypatch):

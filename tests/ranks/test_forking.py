@@ -69,11 +69,12 @@ def test_what_imports_differently_is_started_anew(options):
     assert run_ranks(os.getppid, 2, **options) == [os.getpid()] * 2
 
 
-def test_another_environment_of_this_process_makes_another_parent(monkeypatch):
+def test_another_environment_of_this_process_makes_another_parent(monkeypatch, tmp_path):
     before = run_ranks(os.getppid, 1)
     assert run_ranks(os.getppid, 1) == before
-    monkeypatch.setenv("TORCH_LOGS_OUT", "nowhere")
-    assert run_ranks(lambda: (os.getppid(), os.environ["TORCH_LOGS_OUT"]), 1)[0][1] == "nowhere"
+    logs = str(tmp_path / "nowhere")  # torch makes this file
+    monkeypatch.setenv("TORCH_LOGS_OUT", logs)
+    assert run_ranks(lambda: (os.getppid(), os.environ["TORCH_LOGS_OUT"]), 1)[0][1] == logs
     assert run_ranks(os.getppid, 1) != before
 
 

@@ -2,10 +2,13 @@
 
 import os
 import queue
+import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 from tests.ranks.census import WORD, alive, nobody_left
 
@@ -66,10 +69,21 @@ def said(client, code, interrupt=None):
             interrupt()
 
 
-def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_when_it_dies():
+@pytest.fixture
+def kernel():
+    """A manager whose kernel talks through files: a port that was free a moment ago may be taken by another test."""
+    place = Path(tempfile.mkdtemp(prefix="k"))  # short: the path of a socket has at most 107 characters
+    yield KernelManager(kernel_name="python3", transport="ipc", ip=str(place / "kernel"))
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_when_it_dies(kernel):
     with nobody_left() as env:
-        manager, client = start_new_kernel(kernel_name="python3", env=os.environ | env | {"JPY_SESSION_NAME": ""})
+        kernel.start_kernel(env=os.environ | env | {"JPY_SESSION_NAME": ""})
+        client = kernel.blocking_client()
+        client.start_channels()
         try:
+            client.wait_for_ready(timeout=60)
             assert said(client, "import os; del os.environ['JPY_SESSION_NAME']" + CELLS) == ""
             found = said(client, "run_ranks(find, 2, 5, group=False)")
             assert found == "[rank 0] looking\n[rank 1] looking\n[Found(rank=5), Found(rank=6)]"
@@ -87,7 +101,7 @@ def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_
 
             def interrupt():
                 wait_for(env, stay + 2)
-                manager.interrupt_kernel()
+                kernel.interrupt_kernel()
 
             sleep = "run_ranks(lambda: time.sleep(600), 2, group=False)"
             assert said(client, sleep, interrupt).startswith("KeyboardInterrupt")
@@ -96,8 +110,8 @@ def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_
             wait_for(env, stay + 2)
         finally:
             client.stop_channels()
-            manager.shutdown_kernel(now=True)
-            manager.cleanup_resources()
+            kernel.shutdown_kernel(now=True)
+            kernel.cleanup_resources()
 
 
 def wait_for(env, count):

@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from labkit.workbench import checking
+import labkit
+from labkit.workbench import checking, coursefile, personal
 from labkit.workbench.answers import common_factor, difference, same_answer
 from labkit.workbench.checking import Exercise, WrongAnswer, check, hint, mark, prove, solution
 from labkit.workbench.holes import is_hole
@@ -387,9 +388,136 @@ def _source(exercise_id, notebook):
     return f"EXERCISES = (Exercise({exercise_id!r}, {notebook!r}, 's', 1, 1, ('a', 'b'), len, ()),)\n"
 
 
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """Write a course file where this kernel finds it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(personal, "_here", {"student": "", "course": ""})
+
+    def write(settings):
+        coursefile._cached.cache_clear()
+        (tmp_path / "course.toml").write_text(f'[course]\nname = "Demo"\nnotebooks = ["00_demo"]\n{settings}\n')
+
+    return write
+
+
+def test_a_course_may_keep_solutions_back_and_still_gives_hints(course, capsys):
+    course("solutions = false")
+    solution("demo.mean")
+    check("demo.mean")(mean)
+    for _ in range(2):
+        hint("demo.mean")
+    out = capsys.readouterr().out
+    assert "No worked solution of demo.mean here" in out and 'A hint: labkit.hint("demo.mean")' in out
+    assert "def mean" not in out and "labkit.solution" not in out
+    assert "Hint 2 of 2 for demo.mean" in out and "That was the last hint.\n" in out
+
+
+def test_a_course_may_give_no_hints_and_then_nothing_offers_one(course, capsys):
+    course("hints = false")
+    check("demo.mean")(...)
+    check("demo.mean")(sum)
+    hint("demo.mean")
+    solution("demo.mean")
+    out = capsys.readouterr().out
+    assert "No hints for demo.mean" in out and "Divide the sum by the length" not in out
+    assert "labkit.hint" not in out and "def mean" in out
+
+
+def test_a_broken_course_file_stops_no_check(course, capsys):
+    course("solutions = perhaps")
+    check("demo.mean")(mean)
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("The course file is left aside") and "✓ demo.mean: correct" in out
+
+
+def die_bits(sides=6):
+    return math.log2(sides)
+
+
+def other_die(generator):
+    return [(int(generator.integers(7, 100)),)]
+
+
+DIE = dataclasses.replace(
+    BITS,
+    solution=die_bits,
+    cases=other_die,
+    wrong=(
+        WrongAnswer("nats", lambda sides=6: math.log(sides), "These are nats."),
+        WrongAnswer("sides", lambda sides=6: sides, "That is the number of sides."),
+        WrongAnswer("nothing", 0, "It carries more than nothing."),
+    ),
+)
+
+
+@pytest.fixture
+def die(monkeypatch):
+    monkeypatch.setattr(checking, "all_exercises", lambda: (MEAN, DIE))
+
+
+def test_a_question_has_the_numbers_of_the_page_until_a_student_is_named(course, die, capsys):
+    course('seeds = "student"')
+    assert labkit.given("demo.bits") == 6
+    check("demo.bits", math.log2(6))
+    labkit.seed_for("student-01")
+    sides = labkit.given("demo.bits")
+    assert sides > 6 and sides == labkit.given("demo.bits")
+    capsys.readouterr()
+    check("demo.bits", ...)
+    check("demo.bits", math.log2(6))
+    check("demo.bits", math.log(sides))
+    check("demo.bits", 0)
+    check("demo.bits", math.log2(sides))
+    out = capsys.readouterr().out
+    assert f"How many bits does a fair die carry? With numbers of your own: sides = {sides}." in out
+    signs = [line[0] for line in out.splitlines() if line[0] in "○✗✓"]
+    assert signs == ["○", "✗", "✗", "✗", "✓"] and "These are nats." in out and "more than nothing" in out
+
+
+def test_students_have_numbers_of_their_own_which_are_those_of_the_grader(course, die):
+    course('seeds = "student"')
+    seen = []
+    for number in range(8):
+        labkit.seed_for(f"Student {number}")
+        seen.append(labkit.given("demo.bits"))
+        teacher = coursefile.Course("Demo", "", (), {}, seeds="student")
+        seed = coursefile.seed_of(teacher, f" student  {number}", "demo.bits")
+        assert personal.given_by(DIE, seed) == seen[-1] and mark(DIE, math.log2(seen[-1]), seed).status == "correct"
+    assert len(set(seen)) > 4
+
+
+def test_numbers_are_given_only_where_a_question_has_some(course, die):
+    course("")
+    with pytest.raises(ValueError, match="the same numbers for everybody"):
+        labkit.given("demo.mean")
+    with pytest.raises(ValueError, match=r"did you mean 'demo\.bits'"):
+        labkit.given("demo.bit")
+    several = dataclasses.replace(DIE, solution=lambda sides=6, dice=2: 0, cases=lambda generator: [(1, 2)])
+    assert (personal.given_by(several, 0), personal.given_by(several, 3)) == ((6, 2), (1, 2))
+    assert personal.given_by(BITS, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cases": lambda generator: [(7,)]}, "the same for every seed"),
+        ({"cases": lambda generator: [(random.random() + 7,)]}, "differ for one and the same generator"),
+        ({"cases": lambda generator: [(7, int(generator.integers(9)))]}, "one for each argument of the solution"),
+        ({"solution": lambda sides: math.log2(sides)}, "without a default"),
+        ({"wrong": (*DIE.wrong, WrongAnswer("right", die_bits, "No."))}, "'right' is correct"),
+        ({"wrong": (*DIE.wrong, WrongAnswer("one", math.log2(8), "Three."))}, ""),
+    ],
+)
+def test_a_defect_of_the_given_numbers_is_named(change, words):
+    problems = prove(dataclasses.replace(DIE, **change))
+    assert any(words in problem for problem in problems) if words else problems == []
+
+
 def test_good_exercises_are_proved():
     assert prove(MEAN) == []
     assert prove(BITS) == []
+    assert prove(DIE, range(30)) == []
 
 
 @pytest.mark.parametrize(
@@ -690,3 +818,22 @@ def test_a_case_that_cannot_be_copied_is_not_taken_for_an_error_of_both(torch):
     broken = dataclasses.replace(SOFTMAX, wrong=(), cases=lambda generator: [(kept,)])
     with pytest.raises(RuntimeError, match="deepcopy"):
         mark(broken, lambda scores: 1 / 0)
+
+
+def test_an_id_that_is_like_none_is_refused_in_one_short_sentence(monkeypatch):
+    ids = [f"{topic}.exercise_{number}" for topic in ("counts", "masks") for number in range(20)]
+    several = tuple(dataclasses.replace(MEAN, id=each) for each in ids)
+    monkeypatch.setattr(checking, "all_exercises", lambda: several)
+    with pytest.raises(
+        ValueError, match=r"^there is no exercise 'xyz'; `labkit exercises` in a terminal shows all 40$"
+    ):
+        checking.find("xyz")
+    with pytest.raises(ValueError, match=r"did you mean 'masks\.exercise_7'") as refused:
+        checking.find("mask.exercise_7")
+    assert "counts" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("got", "expected"), [([10**400], [1.0]), (10**400, 1.0), ([1.0], [10**400])], ids="abc")
+def test_a_whole_number_beyond_every_float_is_a_wrong_answer_and_no_error(got, expected):
+    assert not same_answer(got, expected)
+    assert (" at index 0" in difference(got, expected)) == isinstance(got, list)

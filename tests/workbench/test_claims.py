@@ -1,5 +1,6 @@
 """The ledger: a claim that holds is recorded, one that fails stops the notebook, one that cannot fail is refused."""
 
+import contextlib
 import json
 import math
 from fractions import Fraction
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.workbench import claims
+from labkit.workbench import claims, personal
 from labkit.workbench.agreement import compare
 from labkit.workbench.bounds import Bound, at_least, at_most, between
 from labkit.workbench.claims import ClaimFailed, claim, ledger
@@ -39,6 +40,18 @@ def test_each_kind_prints_its_name_and_both_sides(capsys, kind):
 def test_a_measured_figure_is_marked_as_differing_between_machines(capsys):
     line = printed(capsys, "measured", "faster", 12.3456789, at_least(3), source="one run")
     assert line == "✓ [measured] faster · measured ‹12.3457›, expected at least 3 (one run)"
+
+
+@pytest.mark.parametrize(("kind", "raises"), [("measured", False), ("equation", True)])
+def test_a_measurement_beyond_its_bound_does_not_stop_the_page_of_a_student_with_own_numbers(
+    monkeypatch, capsys, kind, raises
+):
+    monkeypatch.setattr(personal, "_here", {"student": "4711", "course": "a course · a term"})
+    with pytest.raises(ClaimFailed) if raises else contextlib.nullcontext():
+        claim(kind, "two is three", 2, 3, source="nobody")
+    said = capsys.readouterr().out
+    assert "✗" in said and ("With your numbers it came out otherwise" in said) != raises
+    assert "1 failed" in ledger().summary()
 
 
 def test_a_failed_claim_raises_and_stays_in_the_ledger_as_failed(capsys):

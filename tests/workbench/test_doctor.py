@@ -95,6 +95,7 @@ def test_the_bare_name_of_another_project_is_never_advised(machine):
 def test_without_notebooks_the_way_to_get_them_is_named(machine, tmp_path):
     (tmp_path / "empty").mkdir()
     machine.chdir(tmp_path / "empty")
+    machine.setattr(notebooks, "CHECKOUT", tmp_path / "lib")
     (tmp_path / "notebooks" / "02_ngram_models.ipynb").unlink()
     assert f"git clone {notebooks.repository()}" in find("notebooks").advice
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.workbench import notebooks
+from tests.project import ROOT
 from tests.workbench.notebook_files import CLAIM_TYPE, course, write
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -39,6 +40,11 @@ def test_names_keep_their_order_and_count_once(folder):
     assert [path.stem[:2] for path in notebooks.find(["06", "02", "ngram"])] == ["06", "02"]
 
 
+def test_a_number_that_two_pages_share_means_both(folder):
+    second = write(folder / "06_attention_again.ipynb", "1")
+    assert notebooks.find(["6"]) == [second, folder / "06_attention_math.ipynb"]
+
+
 def test_a_path_outside_the_course_is_taken_as_it_is(folder, tmp_path):
     mine = write(tmp_path / "elsewhere" / "mine.ipynb", "1")
     assert notebooks.find([mine]) == [mine]
@@ -61,8 +67,15 @@ def test_the_environment_names_the_folder(folder, tmp_path, monkeypatch):
         notebooks.folder()
 
 
+def test_from_any_folder_a_checkout_finds_its_own_notebooks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(notebooks.FOLDER_VARIABLE, raising=False)
+    assert notebooks.folder() == ROOT / "notebooks"
+
+
 def test_without_a_checkout_the_message_says_where_it_looked_and_what_to_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path / "lib")
     monkeypatch.delenv(notebooks.FOLDER_VARIABLE, raising=False)
     with pytest.raises(ValueError, match=rf"{tmp_path}.*{notebooks.FOLDER_VARIABLE}"):
         notebooks.find(["02"])

@@ -269,10 +269,8 @@ def test_an_import_that_an_extra_brings_says_which(monkeypatch):
 
 
 INTERRUPTED = """
-import signal
 import sys
 from labkit.workbench import report, runner
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with Ctrl-C ignored
 runs = runner.run(sys.argv[1:], jobs=2, out="out")
 print(report.runs_table(runs))
 """

@@ -7,9 +7,14 @@ from labkit.workbench.later import Later
 torch = Later("torch")
 
 
-def score_variance():
-    """64 independent products, each with the variance 2² · 2²."""
-    return 64 * 2**2 * 2**2
+def score_variance(entries=64, deviation=2):
+    """One product for each entry; the variance of each is that of the query times that of the key."""
+    return entries * deviation**2 * deviation**2
+
+
+def _entries(draw):
+    """Numbers with which no two mistakes give the same."""
+    return [(int(draw.choice([36, 49, 100, 144, 196, 400])), int(draw.integers(2, 6)))]
 
 
 SCORE_VARIANCE = Exercise(
@@ -24,38 +29,41 @@ SCORE_VARIANCE = Exercise(
     hints=(
         "For independent numbers with mean 0 the variance of a product is the product of the variances. A standard "
         "deviation of 2 is which variance?",
-        "Each of the 64 products has the variance 4 · 4; variances of independent terms add up.",
+        "A product for each entry, each with the variance deviation² · deviation²; variances of independent terms "
+        "add up.",
     ),
     solution=score_variance,
     wrong=(
         WrongAnswer(
             "standard deviations of 1",
-            64,
-            "That would be right for entries with standard deviation 1. Here each of the 64 products varies more.",
+            lambda entries=64, deviation=2: entries,
+            "That would be right for entries with standard deviation 1. Here each of the products varies more.",
         ),
         WrongAnswer(
             "one of the two",
-            64 * 2**2,
+            lambda entries=64, deviation=2: entries * deviation**2,
             "You counted the variance of one of the two vectors. Each term is a product of a query's entry and a key's "
             "entry, and both vary.",
         ),
         WrongAnswer(
             "standard deviation",
-            32,
+            lambda entries=64, deviation=2: entries**0.5 * deviation**2,
             "That is the standard deviation of the dot product. The variance is its square.",
         ),
         WrongAnswer(
             "scaled",
-            16,
-            "That is the variance after the division by √64. The question is about the score before it is scaled.",
+            lambda entries=64, deviation=2: deviation**4,
+            "That is the variance after the division by the root of the number of entries. The question is about the "
+            "score before it is scaled.",
         ),
         WrongAnswer(
             "not squared",
-            128,
+            lambda entries=64, deviation=2: entries * deviation,
             "You multiplied with the standard deviation. A variance is a square: scaling a number by 2 makes its "
             "variance 4 times as large, and here both factors are scaled.",
         ),
     ),
+    cases=_entries,
     kind="value",
 )
 
@@ -142,9 +150,15 @@ ATTEND = Exercise(
 )
 
 
-def weights_bytes():
-    """One number for each sequence, head, query and key."""
-    return 16 * 8 * 4096 * 4096 * 4
+def weights_bytes(batch=16, heads=8, tokens=4096):
+    """One number of 4 bytes for each sequence, head, query and key."""
+    return batch * heads * tokens * tokens * 4
+
+
+def _layer(draw):
+    """A batch, heads and tokens with which no two mistakes give the same."""
+    batch, heads = (int(number) for number in draw.choice([6, 10, 12, 14, 20, 24], size=2, replace=False))
+    return [(batch, heads, int(draw.choice([512, 1024, 2048, 8192])))]
 
 
 WEIGHTS_BYTES = Exercise(
@@ -164,30 +178,35 @@ WEIGHTS_BYTES = Exercise(
     wrong=(
         WrongAnswer(
             "one per token",
-            16 * 8 * 4096 * 4,
+            lambda batch=16, heads=8, tokens=4096: batch * heads * tokens * 4,
             "You counted one weight for each token. Every token has a weight for every other: tokens × tokens.",
         ),
         WrongAnswer(
             "one head",
-            16 * 4096 * 4096 * 4,
+            lambda batch=16, heads=8, tokens=4096: batch * tokens**2 * 4,
             "That is for one head. More heads make each head narrower, but each has a full matrix of weights.",
         ),
-        WrongAnswer("one sequence", 8 * 4096 * 4096 * 4, "That is for one sequence. There are 16 in the batch."),
+        WrongAnswer(
+            "one sequence",
+            lambda batch=16, heads=8, tokens=4096: heads * tokens**2 * 4,
+            "That is for one sequence. There are more in the batch.",
+        ),
         WrongAnswer(
             "numbers",
-            16 * 8 * 4096 * 4096,
+            lambda batch=16, heads=8, tokens=4096: batch * heads * tokens**2,
             "That is how many numbers there are. A float32 number takes 4 bytes.",
         ),
         WrongAnswer(
             "bits",
-            16 * 8 * 4096 * 4096 * 32,
+            lambda batch=16, heads=8, tokens=4096: batch * heads * tokens**2 * 32,
             "You counted bits: 32 for each number. A byte has 8.",
         ),
         WrongAnswer(
             "one head, one sequence",
-            4096 * 4096 * 4,
-            "That is a single matrix. Each of the 16 sequences has one for each of the 8 heads.",
+            lambda batch=16, heads=8, tokens=4096: tokens**2 * 4,
+            "That is a single matrix. Each sequence of the batch has one for each of the heads.",
         ),
     ),
+    cases=_layer,
     kind="value",
 )

@@ -81,6 +81,7 @@ STABLE_SOFTMAX = Exercise(
         (double([5.0]),),
         (double([[0.0, 1.0], [2.0, 0.0]]),),
         (double([[1000.0, 1001.0], [-1000.0, -999.0]]),),
+        (double([-1000.0, 1000.0, 999.0]),),
         (random_tensor(draw, 3),),
         (random_tensor(draw, 3, 4),),
         (random_tensor(draw, 2, 3, 4),),

@@ -107,6 +107,7 @@ SHINGLE_SIMILARITY = Exercise(
         ([], [], 2),
         (["the"], [], 3),
         (["the", "cat"], ["the", "cat"], 3),
+        (["the", "cat", "sat"], ["the", "cat", "sat", "on"], 3),
         (["the", "cat", "sat"], ["sat", "cat", "the"], 2),
         (["the", "cat", "the", "cat", "the"], ["the", "cat", "sat"], 2),
         (["the", "cat", "sat", "on", "a", "mat"], ["on", "a", "mat"], 2),

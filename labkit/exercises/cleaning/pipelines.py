@@ -204,6 +204,7 @@ CHUNKS_TO_DO = Exercise(
         (["00000.kept", "00000.left", "00000.json"], 1),
         (["00001.json", "00001.kept", "00001.left", "00000.kept", "00000.left.4711.part"], 3),
         (["00000.kept", "00000.left", "00000.json.4711.part", "00002.json", "00002.left", "00002.kept"], 4),
+        (["00001.kept.4711.part"], 2),
         *(_names(draw, count) for count in (6, 9, 12)),
     ],
 )

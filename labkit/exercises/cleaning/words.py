@@ -83,6 +83,7 @@ LANGUAGE_POSTERIOR = Exercise(
         (np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0.8, 0.2]), np.array([1, 1, 0])),
         (np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0.7, 0.3]), np.array([], dtype=np.int64)),
         (np.log([[0.5, 0.5], [0.49, 0.51]]), np.array([0.5, 0.5]), np.tile([0, 1], 1500)),
+        (np.log([[0.5, 0.5], [0.9, 0.1]]), np.array([0.5, 0.5]), np.tile([1, 1], 1500)),
         *(_language_case(draw, *sizes) for sizes in ((2, 3, 4), (3, 5, 6), (4, 4, 9))),
     ],
 )

@@ -256,6 +256,8 @@ STUPID_BACKOFF = Exercise(
     ),
     cases=lambda draw: [
         ({("a",): 2, ("b",): 2}, ("x", "y"), "a"),
+        ({("a",): 2, ("b",): 2}, ("a",), "never seen"),
+        ({("a",): 3, ("y",): 2, ("y", "a"): 1}, ("x", "y"), "a"),
         *(
             (_all_counts(draw), tuple(random_sentence(draw, n)), str(draw.choice(WORDS)), 0.4)
             for n in (2, 2, 2, 1, 0, 2)

@@ -280,6 +280,7 @@ CLIP_SHARDS = Exercise(
     cases=lambda draw: [
         ([torch.tensor([3.0, 0.0]).double(), torch.tensor([0.0, 4.0]).double()], 1.0),
         ([torch.zeros(3).double(), torch.zeros(3).double()], 1.0),
+        ([torch.tensor([0.6, 0.0]).double(), torch.tensor([0.0, 0.8]).double() / 2], 0.5),
         ([torch.from_numpy(draw.normal(size=4))], 0.5),
         ([torch.from_numpy(0.01 * draw.normal(size=3)) for _ in range(3)], 1.0),
         *(([torch.from_numpy(draw.normal(size=5) * 10**r) for r in range(n)], 0.7) for n in (2, 4)),

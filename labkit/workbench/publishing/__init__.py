@@ -1,0 +1,1 @@
+"""Publishing: the notebooks as slides and as a site that needs no network."""

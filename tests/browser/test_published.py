@@ -1,0 +1,50 @@
+"""Slides in a browser that has no network: formulas are set, nothing is cut off, all is local."""
+
+import pytest
+
+from labkit.workbench.publishing import slides
+from tests.project import ROOT
+
+pytestmark = pytest.mark.browser
+WIDTH, HEIGHT = 1280, 720
+THEMES = {False: ("white", "rgb(255, 255, 255)"), True: ("moon", "rgb(0, 43, 54)")}  # and the colour of the ground
+SLIDE = """() => {
+  const slide = Reveal.getCurrentSlide(), box = slide.querySelector('.labkit-fit').getBoundingClientRect();
+  const scrolls = slide.classList.contains('scrolls');
+  slide.scrollTop = 1e6;
+  const last = slide.querySelector('.labkit-fit').getBoundingClientRect().bottom;
+  return {
+    covered: scrolls && last > document.querySelector('.controls').getBoundingClientRect().top,
+    ground: getComputedStyle(document.body).backgroundColor,
+    cut: !scrolls && (box.bottom > innerHeight || box.right > innerWidth + 1),
+    formulas: slide.querySelectorAll('mjx-container').length,
+    wrong: slide.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+    left: /\\$[^$]+\\$/.test([...slide.querySelectorAll('.jp-MarkdownOutput')].map(each => each.innerText).join(' ')),
+    pictures: [...slide.querySelectorAll('img')].every(image => image.naturalWidth > 0),
+    last: Reveal.isLastSlide(),
+  };
+}"""
+
+
+@pytest.mark.parametrize("embed", [False, True], ids=["beside", "embedded"])
+def test_slides_advance_with_formulas_and_pictures_and_nothing_is_cut_off(browser, tmp_path, embed):
+    (deck,) = slides.make([ROOT / "notebooks" / "02_ngram_models.ipynb"], tmp_path, embed=embed, theme=THEMES[embed][0])
+    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, offline=True)
+    page = context.new_page()
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(deck.path.as_uri())
+    page.wait_for_selector("body[data-ready]")
+    formulas = seen = 0
+    for seen in range(1, 13 if embed else deck.slides + 1):  # the pages are alike: the second one is only looked into
+        page.wait_for_function("Reveal.getCurrentSlide().dataset.fitted")
+        slide = page.evaluate(SLIDE)
+        assert not slide["cut"] and not slide["wrong"] and not slide["left"] and slide["pictures"], (seen, slide)
+        assert not slide["covered"] and slide["ground"] == THEMES[embed][1], (seen, slide)
+        formulas += slide["formulas"]
+        if not slide["last"]:
+            page.keyboard.press("Space")
+    assert slide["last"] is (not embed) and formulas > 10
+    assert errors == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()

@@ -1,0 +1,63 @@
+"""Why labkit has no function that could answer an exercise; every other one stands in counterparts.py."""
+
+ON_THE_PAGE = "the page itself does it, in a line or two"
+FROM_SENTENCES = "labkit's models count sentences themselves and give probabilities of whole contexts"
+INSIDE = "it is a step inside a longer function, which gives only the end"
+DRAWS = "labkit's function draws the chances itself that the exercise is given"
+GROUP = "labkit's function is a collective: it needs processes"
+MODEL = "labkit's function takes a model and a text"
+
+WITHOUT = {
+    "workbench.sequences": "a number that is multiplied on paper",
+    "workbench.next_word": ON_THE_PAGE,
+    "ngrams.add_k": FROM_SENTENCES,
+    "ngrams.company": FROM_SENTENCES,
+    "ngrams.mixture": FROM_SENTENCES,
+    "ngrams.stupid_backoff": FROM_SENTENCES,
+    "ngrams.perplexity": MODEL,
+    "ngrams.viterbi_step": "viterbi gives the whole path, not a step",
+    "attention.score_variance": "a number that is worked out on paper",
+    "attention.score_gradients": "attention_backward begins at the output, behind the softmax",
+    "attention.weights_bytes": "a number that is multiplied on paper",
+    "attention.merge_partials": INSIDE,
+    "transformer.pre_norm_block": "Block makes its own norms and layers from a Config",
+    "transformer.output_std": "initialise changes a model in place and draws",
+    "transformer.shift_targets": ON_THE_PAGE,
+    "transformer.tied_gradient": "autograd does it",
+    "transformer.mean_pool": "mean_direction also divides by the length of the mean",
+    "transformer.step_flops": "training_flops counts every matrix of a Config instead of 6ND",
+    "optimizers.nesterov_step": "labkit keeps the place ahead, as torch does; another test shows that both are one",
+    "optimizers.adamw_step": "adamw_step of labkit has its own averages, and no function is given to it",
+    "training.accumulation_weights": INSIDE,
+    "training.dropout": DRAWS,
+    "training.token_file_bytes": "write_tokens writes the file",
+    "training.optimizer_steps": "train counts while it trains",
+    "pretraining.mask_tokens": DRAWS,
+    "pretraining.bits_per_byte": MODEL,
+    "pretraining.perplexity": MODEL,
+    "pretraining.beam_step": INSIDE,
+    "pretraining.length_score": INSIDE,
+    "cleaning.read_page_bytes": "decode weighs what a label says against how plausible the text is",
+    "cleaning.share_of_links": "link_density takes what outline has counted",
+    "cleaning.first_broken_rule": "gopher has its rules as fields",
+    "cleaning.doubled_sum": "luhn_digit gives only what is missing to a multiple of ten",
+    "cleaning.mask_spans": "mask finds the spans itself",
+    "cleaning.chunks_to_do": "run_streamed looks into its folder",
+    "data_parallel.big_batch_gradient": GROUP,
+    "data_parallel.staleness": "serve counts while it serves",
+    "data_parallel.local_steps": GROUP,
+    "model_parallel.column_then_row": GROUP,
+    "model_parallel.gradient_norm": GROUP,
+    "model_parallel.vocabulary_loss": GROUP,
+    "model_parallel.layer_traffic": ON_THE_PAGE,
+    "model_parallel.held": INSIDE,
+    "model_parallel.split_backward": "SplitLinear does it inside autograd",
+    "model_parallel.batch_loss": INSIDE,
+    "zero.sharded_step": GROUP,
+    "zero.clip_shards": GROUP,
+    "zero.sent_per_step": "volume counts one backward pass per step",
+    "zero.batch_settings": "config takes the micro-batches as they are",
+    "compression.best_codes": "labkit never tries everything",
+    "compression.kmeans_step": "kmeans begins with levels of its own and goes on until they rest",
+    "compression.least_seconds": ON_THE_PAGE,
+}
