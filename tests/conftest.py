@@ -1,12 +1,24 @@
 """What holds for every test: the order of the slow ones, no network unless asked for, steady property tests."""
 
 import os
+import random
+import sys
+from zlib import crc32
 
 from hypothesis import settings
 
 # Two busy cores make any deadline flaky; on CI the same examples every time, elsewhere new ones.
 settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("labkit")
+
+
+def pytest_runtest_setup(item):
+    """Each test draws its own random numbers: the same whichever tests ran before it in this process."""
+    seed = crc32(item.nodeid.encode())
+    random.seed(seed)
+    for name, seeded in (("numpy", lambda np: np.random.seed(seed)), ("torch", lambda torch: torch.manual_seed(seed))):
+        if name in sys.modules:
+            seeded(sys.modules[name])
 
 
 def pytest_collection_modifyitems(config, items):
