@@ -4,126 +4,103 @@ Imports papermill, so only `runner` may import this module, and only when it run
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import papermill.execute
-import psutil
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
 from nbclient.exceptions import CellTimeoutError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from traitlets.config import Config
 
-POLL = 0.1  # seconds between two looks at the memory
+from labkit.corpora.cache import SHARED_FOLDER
+from labkit.workbench import forking
+from labkit.workbench.watching import Watch
+
 STARTUP = 120
 LONGEST_SOCKET_PATH = 100  # the system's limit is 104 to 108 bytes
+LONGEST_TEMPORARY_PATH = 30  # Ray adds 76 to it
 
 
-class Watch:
-    """Follows one kernel: its cell, its peak memory, its processes; can stop it from another thread."""
+class ForkedManager(AsyncKernelManager):
+    """A manager whose kernel is forked from a process that has everything imported, where that works."""
 
-    def __init__(self, on_cell: Callable[[int, str], None] = lambda number, name: None):
-        self.on_cell = on_cell
-        self.number = 0  # of the code cell that runs, as in the notebook that was given
-        self.cell_id = ""
-        self.source = ""
-        self.peak_bytes = 0
-        self.exit_code: int | None = None
-        self.stopped = False
-        self._kernel: psutil.Process | None = None
-        self._processes: dict[int, psutil.Process] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._poll, daemon=True)
+    ask: Callable[..., Any]
 
-    def begin(self, pid: int) -> None:
-        """Start to follow the kernel that has just been launched."""
-        try:
-            self._kernel = self._processes[pid] = psutil.Process(pid)
-        except psutil.NoSuchProcess:
-            return  # gone already; the client finds out and says so
-        self._thread.start()
-        if self.stopped:
-            self.stop()
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
+        forked = self.ask(kernel_cmd, **kwargs) if type(self.provisioner) is LocalProvisioner else None
+        if forked is None:
+            await super()._async_launch_kernel(kernel_cmd, **kwargs)
+            return
+        self.provisioner.process, self.provisioner.cwd = forked, kwargs["cwd"]
+        self.provisioner.pid = self.provisioner.pgid = forked.pid
+        self._reconcile_connection_info(self.provisioner.connection_info)
 
-    def enter(self, cell: Any) -> None:
-        """Note that a code cell begins."""
-        self.cell_id, self.source = cell.get("id", ""), cell["source"]
-        if "injected-parameters" not in cell["metadata"].get("tags", []):
-            self.number += 1
-            self.on_cell(self.number, self.cell_id)
-
-    def look(self) -> None:
-        """Add up what the kernel and its children hold now; one that left the family is still ours to end."""
-        try:
-            for child in self._kernel.children(recursive=True) if self._kernel else ():
-                self._processes.setdefault(child.pid, child)
-        except psutil.Error:
-            pass  # the kernel has just ended
-        total = 0
-        for process in list(self._processes.values()):
-            try:
-                total += process.memory_info().rss
-            except psutil.Error:
-                self._processes.pop(process.pid, None)
-        self.peak_bytes = max(self.peak_bytes, total)
-
-    def stop(self) -> None:
-        """Kill the kernel and everything it started, now."""
-        self.stopped = True
-        self.kill()
-
-    def kill(self) -> None:
-        """Kill every process that was seen and still lives."""
-        self.look()
-        for process in list(self._processes.values()):
-            try:
-                process.kill()  # psutil makes sure that the number was not given to another process meanwhile
-            except psutil.Error:
-                continue
-
-    def end(self) -> None:
-        """Stop following, and leave no process behind that the notebook started."""
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self.kill()
-
-    def _poll(self) -> None:
-        while not self._done.wait(POLL):
-            self.look()
+    _launch_kernel = _async_launch_kernel
 
 
 class WatchedClient(PapermillNotebookClient):
-    """Papermill's client with a watch on the kernel that it starts."""
+    """Papermill's client with a watch on the kernel that it starts, or has forked where `fork` is given."""
 
     watch: Watch
+    place: Path
+    fork: Callable[..., Any] | None = None
+
+    def create_kernel_manager(self) -> AsyncKernelManager:
+        """Give a manager that asks `fork` before it starts a kernel itself."""
+        manager = super().create_kernel_manager()
+        manager.ask = self.ask
+        return manager
+
+    def ask(self, command: list[str], **kwargs: Any) -> Any:
+        """Give a forked kernel, or None for a fresh one; the watch knows which."""
+        self.watch.forked = self.fork(command, **kwargs) if self.fork else None
+        return self.watch.forked
 
     def start_new_kernel(self, **kwargs: Any) -> None:
         """Start the kernel with the environment it needs, and let the watch follow it."""
-        super().start_new_kernel(**{"env": kernel_environment(os.environ), **kwargs})
+        names = forking.kernel_environment(os.environ) | own_temporary_folder(self.place) | ipython_folder(self.place)
+        super().start_new_kernel(**{"env": names, **kwargs})
         self.watch.begin(self.km.provisioner.pid)
 
     async def _async_check_alive(self) -> None:
+        await self._note_exit_code()
+        await super()._async_check_alive()
+
+    async def _async_cleanup_kernel(self) -> None:
+        if self.watch.started is None:  # it did not come as far as a cell
+            await self._note_exit_code()
+        await super()._async_cleanup_kernel()
+
+    async def _note_exit_code(self) -> None:
         # The exit code is only known here: the clean-up that follows forgets the process.
         provisioner = self.km.provisioner if self.km is not None else None
         if provisioner is not None:
             self.watch.exit_code = await provisioner.poll()
-        await super()._async_check_alive()
 
     def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
         """Run one cell; the watch knows which."""
         if cell.cell_type != "code":
             return cell
         self.watch.enter(cell)
+        begun = time.perf_counter()
         try:
             done = super().execute_cell(cell, cell_index, **kwargs)
         except CellTimeoutError:
             self.watch.kill()  # a kernel that hangs would not listen to a polite request
             raise
+        finally:
+            injected = "injected-parameters" in cell["metadata"].get("tags", [])
+            name = "injected-parameters" if injected else cell.get("id", "")
+            self.watch.cells.append((name, time.perf_counter() - begun))
         self.watch.look()
         return done
 
@@ -136,6 +113,7 @@ class WatchedEngine(NBClientEngine):
         """Run the cells of the notebook that papermill manages."""
         client = WatchedClient(
             nb_man,
+            kernel_manager_class=ForkedManager,
             kernel_name=kernel_name,
             timeout=kwargs["execution_timeout"],
             startup_timeout=STARTUP,
@@ -143,12 +121,21 @@ class WatchedEngine(NBClientEngine):
             resources={"metadata": {"path": str(kwargs["folder"])}},
             config=transport(kwargs["sockets"]),
         )
-        client.watch = kwargs["watch"]
-        return client.execute()
+        client.watch, client.fork, client.place = kwargs["watch"], kwargs["fork"], kwargs["sockets"]
+        with saving_now_and_then(nb_man):
+            return client.execute()
 
 
-def execute(source: Path, target: Path, *, parameters: Mapping[str, Any], timeout: int, watch: Watch) -> None:
-    """Run a notebook in its own folder and write the executed copy, cell by cell.
+def execute(
+    source: Path,
+    target: Path,
+    *,
+    parameters: Mapping[str, Any],
+    timeout: int,
+    watch: Watch,
+    parents: forking.Parents | None = None,
+) -> None:
+    """Run a notebook in its own folder, its kernel forked by `parents` if given; write the executed copy, cell by cell.
 
     Raises:
         papermill.PapermillExecutionError, nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError:
@@ -156,10 +143,11 @@ def execute(source: Path, target: Path, *, parameters: Mapping[str, Any], timeou
     """
     papermill_engines.register("labkit", WatchedEngine)
     with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as sockets:
+        fork = partial(parents.fork, forking.imports(source), folder=Path(sockets)) if parents else None
         try:
             papermill.execute.execute_notebook(
-                str(source),
-                str(target),
+                _for_papermill(source),
+                _for_papermill(target),
                 parameters=dict(parameters),
                 engine_name="labkit",
                 kernel_name="python3",
@@ -169,17 +157,57 @@ def execute(source: Path, target: Path, *, parameters: Mapping[str, Any], timeou
                 folder=source.parent,
                 sockets=Path(sockets),
                 watch=watch,
+                fork=fork,
             )
         finally:
             watch.end()
             _close_loop()
 
 
-def kernel_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment of a kernel: ours, with paths that hold in the notebook's folder too."""
-    paths = [str(Path(each).resolve()) for each in own.get("PYTHONPATH", "").split(os.pathsep) if each]
-    ours = {"LABKIT_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {**own, **ours, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
+def _for_papermill(path: Path) -> str:
+    """Give a path as papermill takes it, which fills in what stands in braces and writes it into the copy, in UTF-8."""
+    near = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return near.replace("{", "{{").replace("}", "}}")
+
+
+@contextlib.contextmanager
+def saving_now_and_then(manager: Any) -> Iterator[None]:
+    """Within the block papermill writes the executed copy when that takes a fiftieth of the time at most.
+
+    It would write it twice for every cell, of text too: half a minute for a page of two hundred cells. The whole copy
+    is written after the block, whatever happened in it.
+    """
+    write, due = manager.save, 0.0
+
+    def save(**kwargs: Any) -> None:
+        nonlocal due
+        begun = time.perf_counter()
+        if begun >= due:
+            write(**kwargs)
+            due = time.perf_counter() + 50 * (time.perf_counter() - begun)
+
+    manager.save = save
+    try:
+        yield
+    finally:
+        del manager.save  # what was hidden by it is there again
+
+
+def own_temporary_folder(place: Path) -> dict[str, str]:
+    """Give names for the environment of a kernel whose temporary files lie in `place`, and go with it, however it ends.
+
+    Not where that is long: sockets of libraries lie below it, and the path of one has a hundred characters or so.
+    """
+    if os.name != "posix" or len(os.fsencode(place)) > LONGEST_TEMPORARY_PATH:
+        return {}
+    return {"TMPDIR": str(place), SHARED_FOLDER: tempfile.gettempdir()}
+
+
+def ipython_folder(place: Path) -> dict[str, str]:
+    """Give names that let IPython use `place` where the home cannot be written: it would warn, and leave a folder."""
+    usual = os.path.expanduser(os.environ.get("IPYTHONDIR") or "~/.ipython")
+    nearest = usual if os.path.exists(usual) else os.path.dirname(usual)
+    return {} if os.access(nearest, os.W_OK) else {"IPYTHONDIR": str(place / "ipython")}
 
 
 def transport(place: Path) -> Config:
@@ -190,7 +218,7 @@ def transport(place: Path) -> Config:
     """
     address = place / "kernel.json"
     short = len(os.fsencode(address)) + len("-ipc-5") < LONGEST_SOCKET_PATH
-    if os.name != "posix" or not short:
+    if os.name != "posix" or not short or not str(address).isprintable():  # not in UTF-8, as zmq wants it
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "connection_file": str(address)}})
 

@@ -34,6 +34,7 @@ def explain(error: Exception, watch: Any, timeout: int) -> Failure:
     """Give the sentence for what ended a run: the cell, its line and the error."""
     kind = type(error).__name__
     where = f"code cell [{watch.number}] (id {watch.cell_id})"
+    died = kind == "DeadKernelError" or str(error).startswith("Kernel died")
     first = next((line.strip() for line in watch.source.splitlines() if line.strip()), "")
     at = {"cell": watch.number, "cell_id": watch.cell_id}
     if watch.stopped:
@@ -47,7 +48,10 @@ def explain(error: Exception, watch: Any, timeout: int) -> Failure:
     if kind == "CellTimeoutError":
         message = f"ran longer than {timeout} s and was stopped; --timeout allows more"
         return Failure(f"{where}, which begins with `{first}`, {message}", line=first, error=message, **at)
-    if kind == "DeadKernelError":
+    if died and not watch.number:
+        message = f"the kernel was lost before the first cell: {_how_it_died(watch)}"
+        return Failure(message, error=message)
+    if died:
         message = f"lost its kernel: {_how_it_died(watch)}"
         return Failure(f"{where}, which begins with `{first}`, {message}", line=first, error=message, **at)
     message = " ".join(str(error).split()) or kind
@@ -76,5 +80,6 @@ def _how_it_died(watch: Any) -> str:
     if code is None or code >= 0:
         return f"the process ended with exit code {code} ({held})"
     names = {each.value: each.name for each in signal.Signals}
-    often = "often the system running out of memory; " if names.get(-code) == "SIGKILL" else ""
+    out_of_memory = "often the system running out of memory: close other programs, or run with --jobs 1; "
+    often = out_of_memory if names.get(-code) == "SIGKILL" else ""
     return f"killed by {names.get(-code, f'signal {-code}')} ({often}{held})"

@@ -17,7 +17,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from labkit.workbench import installing, notebooks
+from labkit.workbench import forking, installing, notebooks
 from labkit.workbench.failures import Failure, Stopped, explain
 from labkit.workbench.names import unknown
 from labkit.workbench.progress import Progress
@@ -31,11 +31,16 @@ NEEDED = ("papermill", "nbclient", "psutil", "ipykernel")
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """One notebook after its run: wall time, largest memory of kernel and children, claims, and what went wrong."""
+    """One notebook after its run: wall time, largest memory of kernel and children, claims, and what went wrong.
+
+    `startup` is the seconds before its first code cell began, `cells` the id and the seconds of each that ran.
+    """
 
     name: str
     path: Path
     seconds: float = 0.0
+    startup: float = 0.0
+    cells: tuple[tuple[str, float], ...] = ()
     peak_bytes: int = 0
     claims: tuple[dict[str, Any], ...] = ()
     claims_expected: int = 0
@@ -57,11 +62,14 @@ def run(
     timeout: int | None = None,
     out: str | Path | None = None,
     parameters: Mapping[str, Any] | None = None,
+    fresh: bool = False,
 ) -> list[NotebookRun]:
     """Run notebooks and give what came of each, in the order of `paths`; one that fails does not stop the others.
 
     The executed copies, with `html` a report beside each, and `results.json` are kept in `out` (default `_runs/` beside
     the folder of the notebooks). `timeout` is in seconds per cell. Ctrl-C ends every kernel and gives what there is.
+    On Linux kernels are forked from a process that has imported what they need, unless `fresh` (or the environment,
+    LABKIT_FRESH_KERNELS=1) asks for a new interpreter for each.
 
     Raises:
         ValueError: if a notebook or the scale does not exist, or `out` would overwrite the notebooks.
@@ -80,7 +88,7 @@ def run(
         Task(path, target, wanted, timeout or TIMEOUTS[scale], html)
         for path, target in zip(paths, _targets(paths, place), strict=True)
     ]
-    return _run_all(tasks, jobs, place) if tasks else []
+    return _run_all(tasks, jobs, place, fresh) if tasks else []
 
 
 def out_folder(paths: list[Path], out: str | Path | None = None) -> Path:
@@ -106,8 +114,8 @@ class Task:
         """How messages call it."""
         return self.target.stem
 
-    def execute(self, watch: Any, progress: Progress) -> NotebookRun:
-        """Run it to its end, whatever that is."""
+    def execute(self, watch: Any, progress: Progress, parents: forking.Parents | None = None) -> NotebookRun:
+        """Run it to its end, whatever that is; its kernel is forked by one of `parents`, if there are any."""
         begun = time.perf_counter()
         stored = 0
         try:
@@ -117,26 +125,38 @@ class Task:
             stored = len(notebooks.claims_in(nb))
             changed = changed_parameters(nb, self.parameters)
             watch.on_cell = lambda number, cell_id: progress.at(self.name, number, cell_id)
-            self._execute(watch, changed)
+            self._execute(watch, changed, parents)
             failure = None
         except Exception as error:  # whatever it was, the other notebooks go on and this one is reported
             if os.environ.get("LABKIT_DEBUG") == "1":
                 raise
             failure = explain(error, watch, self.timeout)
-        return self._result(watch, time.perf_counter() - begun, failure, stored)
+        return self._result(watch, begun, failure, stored)
 
-    def _execute(self, watch: Any, changed: Mapping[str, Any]) -> None:
+    def _execute(self, watch: Any, changed: Mapping[str, Any], parents: forking.Parents | None) -> None:
         from labkit.workbench import engine
 
         if watch.stopped:
             raise Stopped
-        engine.execute(self.path, self.target, parameters=changed, timeout=self.timeout, watch=watch)
+        how = {"parameters": changed, "timeout": self.timeout, "watch": watch, "parents": parents}
+        try:
+            engine.execute(self.path, self.target, **how)
+        except Exception:
+            if watch.stopped or parents is None or not parents.lost(watch.forked):
+                raise
+            engine.execute(self.path, self.target, **how)  # it was not the notebook's fault
 
-    def _result(self, watch: Any, seconds: float, failure: Failure | None, stored: int) -> NotebookRun:
-        result = NotebookRun(self.name, self.path, seconds, watch.peak_bytes, failure=failure)
+    def _result(self, watch: Any, begun: float, failure: Failure | None, stored: int) -> NotebookRun:
+        seconds = time.perf_counter() - begun
+        startup = (watch.started or begun) - begun
+        measured = {"startup": startup, "cells": tuple(watch.cells), "peak_bytes": watch.peak_bytes}
+        result = NotebookRun(self.name, self.path, seconds, **measured, failure=failure)
         if not self.target.is_file():
             return result
-        claims = tuple(notebooks.claims_in(notebooks.read(self.target)))
+        try:
+            claims = tuple(notebooks.claims_in(notebooks.read(self.target)))
+        except (OSError, ValueError) as error:  # a full disk, say: the copy is cut off
+            return replace(result, claims_expected=stored, failure=failure or explain(error, watch, self.timeout))
         expected = max(len(claims), stored) if failure else len(claims)
         result = replace(result, executed=self.target, claims=claims, claims_expected=expected)
         return replace(result, report=_report(self.target)) if self.html else result
@@ -185,7 +205,12 @@ def _report(executed: Path) -> Path | None:
     return report.html(executed)
 
 
-def _run_all(tasks: list[Task], jobs: int, place: Path) -> list[NotebookRun]:
+def _run_all(tasks: list[Task], jobs: int, place: Path, fresh: bool) -> list[NotebookRun]:
+    with forking.parents([] if fresh else [task.path for task in tasks]) as parents:
+        return _run_each(tasks, jobs, place, parents)
+
+
+def _run_each(tasks: list[Task], jobs: int, place: Path, parents: forking.Parents | None) -> list[NotebookRun]:
     # nbformat's schema would pull in a grammar of web addresses: two seconds that no notebook needs.
     sys.modules.setdefault("rfc3987_syntax", None)
     from labkit.workbench.engine import Watch
@@ -196,7 +221,7 @@ def _run_all(tasks: list[Task], jobs: int, place: Path) -> list[NotebookRun]:
     results: dict[Task, NotebookRun] = {}
     # Kernels run in threads, so that Ctrl-C reaches this one and can end them all.
     with ThreadPoolExecutor(jobs) as pool, _terminate_is_interrupt():
-        futures = {pool.submit(task.execute, watches[task], progress): task for task in tasks}
+        futures = {pool.submit(task.execute, watches[task], progress, parents): task for task in tasks}
         pending = set(futures)
         while pending:
             try:
@@ -211,6 +236,8 @@ def _run_all(tasks: list[Task], jobs: int, place: Path) -> list[NotebookRun]:
             except BaseException as error:
                 for watch in watches.values():
                     watch.stop()
+                if parents:
+                    parents.close()  # one that still imports is not waited for
                 if not isinstance(error, KeyboardInterrupt):
                     raise
     return [results[task] for task in tasks]
@@ -243,4 +270,4 @@ def _verdict(result: NotebookRun) -> str:
 def _keep(results: list[NotebookRun], place: Path) -> None:
     """Write what is known so far, so that a run which is killed leaves it."""
     text = json.dumps([asdict(result) for result in results], indent=1, ensure_ascii=False, default=str)
-    (place / "results.json").write_text(text + "\n", encoding="utf-8")
+    (place / "results.json").write_text(text + "\n", encoding="utf-8", errors="surrogateescape")

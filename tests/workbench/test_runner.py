@@ -12,7 +12,7 @@ import nbformat
 import psutil
 import pytest
 
-from labkit.workbench import engine, failures, notebooks, report, runner
+from labkit.workbench import engine, failures, forking, notebooks, report, runner
 from tests.workbench.notebook_files import CLAIM, CLAIM_TYPE, course, write
 
 ROOT = Path(__file__).parents[2]
@@ -236,10 +236,10 @@ def test_two_notebooks_of_one_name_keep_two_copies(tmp_path):
 
 def test_relative_paths_of_modules_hold_in_the_folder_of_the_notebook(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    kernel = engine.kernel_environment({"PYTHONPATH": os.pathsep.join([".", "lib"]), "HOME": "/h"})
+    kernel = forking.kernel_environment({"PYTHONPATH": os.pathsep.join([".", "lib"]), "HOME": "/h"})
     assert kernel["PYTHONPATH"] == os.pathsep.join([str(tmp_path), str(tmp_path / "lib")])
     assert (kernel["HOME"], kernel["LABKIT_HEADLESS"]) == ("/h", "1")
-    assert "PYTHONPATH" not in engine.kernel_environment({})
+    assert "PYTHONPATH" not in forking.kernel_environment({})
 
 
 def test_a_long_path_for_sockets_falls_back_to_ports(tmp_path):
@@ -315,3 +315,14 @@ def test_wide_characters_keep_columns_aligned_and_long_cells_are_wrapped():
         for line, mark in ((lines[0], "text"), (lines[2], "x"), (lines[-1], "b"))
     }
     assert len(where) == 1
+
+
+def test_an_executed_copy_that_is_cut_off_is_that_pages_failure_and_no_other(tmp_path, monkeypatch):
+    def cut(source, target, **how):
+        target.write_text('{"cells": [' if source.stem == "a" else source.read_text())
+
+    monkeypatch.setattr("labkit.workbench.engine.execute", cut)
+    paths = [write(tmp_path / f"{name}.ipynb", "1") for name in "ab"]
+    first, second = runner.run(paths, out=tmp_path / "out", fresh=True)
+    assert "a.ipynb is not a notebook" in first.failure.sentence
+    assert second.failure is None
