@@ -3,6 +3,10 @@
 The first cell of a notebook is `lab = labkit.start(scale, seed)`; `claim`, `check`, `explore` and `show` do the rest.
 """
 
+from sys import _getframe
+from sys import meta_path as _finders
+from sys import stdlib_module_names as _of_python
+
 _FACE = {
     "start": "session",
     "claim": "claims",
@@ -58,3 +62,25 @@ def _unknown(name: str) -> str:
 
     near = difflib.get_close_matches(name, [*_FACE, *_submodules()], n=1) if not name.startswith("_") else []
     return f"labkit has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else "; dir(labkit) lists what it has")
+
+
+class _Lacking:
+    """Asked last for a module, when nobody has it: an import that labkit needs fails with the command that helps."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if "." in name or name in _of_python:  # what another system's Python lacks has its own answer
+            return
+        frame = _getframe(1)
+        while frame and str(frame.f_globals.get("__name__")).startswith(("importlib._bootstrap", "_frozen_importlib")):
+            frame = frame.f_back
+        # Only import statements: who asks importlib for a module has an own answer for an absent one, and what pickle
+        # looks for is not named in the code that calls it.
+        ours = frame and str(frame.f_globals.get("__name__")).startswith("labkit.")
+        if ours and any(each.partition(".")[0] == name for each in frame.f_code.co_names):
+            from labkit.workbench import lacking
+
+            raise ModuleNotFoundError(lacking.sentence(name, lacking.asker(frame)), name=name)
+
+
+_finders.append(_Lacking)

@@ -131,7 +131,7 @@ class _Parent:
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         try:
-            socket.send_fds(self.line, [str(folder / f"birth-{number}").encode()], [theirs_in, theirs_out])
+            socket.send_fds(self.line, [os.fsencode(folder / f"birth-{number}")], [theirs_in, theirs_out])
             pid = int(self.line.recv(64))
         except (OSError, ValueError):
             for pipe in (ours_in, ours_out):
@@ -173,7 +173,7 @@ def _end_parents() -> None:
 def _runs(pid: int, orphan: bool) -> bool:
     """Whether there is such a process; one that has ended counts as long as somebody is there to take note."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()[0]
     except OSError:
         return False
     return not (orphan and state == "Z")
@@ -200,13 +200,14 @@ def serve(number: int) -> NoReturn:
             if not message:
                 asking.clear()
                 continue
+            birth = Path(os.fsdecode(message))
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
-                _be_a_rank(Path(message.decode()), pipes, [line.detach(), *woken])
+                _be_a_rank(birth, pipes, [line.detach(), *woken])
             for pipe in pipes:
                 os.close(pipe)
-            folders[pid] = Path(message.decode()).parent
+            folders[pid] = birth.parent
             line.send(str(pid).encode())
     os._exit(0)
 
@@ -233,7 +234,7 @@ def _be_a_rank(birth: Path, pipes: list[int], others: list[int]) -> NoReturn:
         for one in [*pipes, *others]:
             os.close(one)
         sys.stdin, sys.stdout, sys.stderr = (open(n, "w" if n else "r", closefd=False) for n in range(3))  # noqa: SIM115
-        asked = json.loads(birth.read_text())
+        asked = json.loads(birth.read_text(encoding="utf-8"))
         os.environ.clear()
         os.environ.update(asked["env"])
         os.chdir(asked["cwd"])

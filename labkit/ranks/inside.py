@@ -26,7 +26,7 @@ SPARE = 30  # seconds after the timeout in which the parent has ended the rank; 
 def main(folder: str) -> None:
     """Run the function that `folder` holds and wait until all ranks are done: nobody loses a connection too early."""
     rank, home = int(os.environ["LABKIT_RANK"]), Path(folder)
-    stacks = open(home / f"stacks-{rank}", "w")  # noqa: SIM115  (open as long as the process lives)
+    stacks = open(home / f"stacks-{rank}", "w", encoding="utf-8")  # noqa: SIM115  (open as long as the process lives)
     released = _hold_to_parent(stacks)
     faulthandler.enable(stacks)
     if hasattr(faulthandler, "register"):
@@ -105,7 +105,7 @@ def _hold_to_parent(stacks: Any) -> threading.Event:
     is gone: then this process goes, with all that it has started. The keyboard is nobody's: `input` ends at once.
     """
     line, released = os.dup(0), threading.Event()
-    with open(os.devnull) as nothing:
+    with open(os.devnull, encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 0)
 
     def listen() -> None:

@@ -171,5 +171,5 @@ def _end(nodes: list[subprocess.Popen]) -> None:
 
 def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="latin-1").split()]
     return []

@@ -113,7 +113,8 @@ def public_copy(course: Course, only: Iterable[str] | None = None) -> str:
     """
     stems = [stem for stem in course.notebooks if only is None or stem in set(only)]
     theirs = _owners(course.points)
-    lines = ["# Comes with the notebooks: leave it beside them.", "[course]", f"name = {_quoted(course.name)}"]
+    name = course.name or "llm-labkit"  # without a course file there is none, and a course file needs one
+    lines = ["# Comes with the notebooks: leave it beside them.", "[course]", f"name = {_quoted(name)}"]
     lines += [f"term = {_quoted(course.term)}"] if course.term else []
     lines += [f"notebooks = [{', '.join(_quoted(stem) for stem in stems)}]", f"seeds = {_quoted(course.seeds)}"]
     lines += [f"{name} = {str(getattr(course, name)).lower()}" for name in ("solutions", "hints")]

@@ -2,10 +2,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib
 import pytest
 from packaging.requirements import Requirement
 
-from labkit.workbench import installing
+from labkit.workbench import installing, session
 
 DECLARED = [
     "numpy>=2.0",
@@ -25,9 +26,9 @@ def declared(monkeypatch):
     monkeypatch.setattr(installing, "_declared", lambda: DECLARED)
     monkeypatch.setattr(installing, "_names_of_extras", lambda: ("text", "proof", "dev"))
     monkeypatch.setattr(installing, "installed", {"llm-labkit": "1", "numpy": "2.1", "click": "8.1"}.get)
-    installing.complete.cache_clear()
+    installing._complete_core.cache_clear()
     yield monkeypatch
-    installing.complete.cache_clear()
+    installing._complete_core.cache_clear()
 
 
 def test_requirements_are_sorted_by_extra_for_this_system_without_the_one_that_gathers(declared):
@@ -144,3 +145,111 @@ def test_without_a_checkout_the_repository_is_named_and_never_a_bare_name_of_an_
     monkeypatch.setattr(installing, "repository", lambda: "https://example.org/course")
     assert installing.command("lab") == "pip install 'llm-labkit[lab] @ git+https://example.org/course'"
     assert installing.command() == "pip install 'llm-labkit @ git+https://example.org/course'"
+
+
+@pytest.fixture
+def hosted(declared):
+    """A hosted notebook whose core is complete; gives the calls of pip, which brings what it is asked for."""
+    here = {"llm-labkit": "1", "numpy": "2.1", "click": "8.1"}
+    calls, run = fake_pip()
+
+    def pip(line, **options):
+        here.update({Requirement(text).name: "9.9" for text in line[line.index("-c") + 2 :]})
+        return run(line, **options)
+
+    declared.setattr(installing, "installed", here.get)
+    declared.setattr(installing, "_tell_when_stale", lambda: None)
+    declared.setattr(installing.subprocess, "run", pip)
+    return SimpleNamespace(here=here, calls=calls, declared=declared)
+
+
+def test_a_hosted_notebook_gets_all_it_lacks_in_one_call_and_one_line(hosted, capsys):
+    installing.complete("text", "proof", hosted=True)
+    ((line, constraints),) = hosted.calls
+    assert line[line.index("-c") + 2 :] == ["gensim>=4.4", "kenlm>=0.3"]
+    assert "numpy==" in constraints
+    assert capsys.readouterr().out == "‹installed for this page: gensim 9.9, kenlm 9.9›\n"
+    installing.complete("text", "proof", hosted=True)
+    assert len(hosted.calls) == 1 and capsys.readouterr().out == ""
+
+
+def test_at_home_nothing_is_installed_and_the_command_is_named(hosted, capsys):
+    hosted.here["gensim"] = "4.4"
+    installing.complete("text", "proof")
+    assert hosted.calls == []
+    get = installing.command("proof")
+    assert capsys.readouterr().out == f"‹Missing here of what this page can use: kenlm. Get it with {get}.›\n"
+
+
+def test_what_would_have_to_move_stays_and_the_page_goes_on(hosted, capsys):
+    hosted.here["gensim"] = "4.1"
+    installing.complete("text", "proof", hosted=True)
+    ((line, _),) = hosted.calls
+    assert line[line.index("-c") + 2 :] == ["kenlm>=0.3"]
+    assert capsys.readouterr().out == (
+        "‹installed for this page: kenlm 9.9; gensim 4.1 stays, though the page was made for gensim>=4.4›\n"
+    )
+
+
+def test_what_cannot_be_had_is_said_in_a_sentence_and_the_page_goes_on(hosted, capsys):
+    hosted.declared.setattr(installing.subprocess, "run", fake_pip(1, "ERROR: no such wheel\n")[1])
+    installing.complete("text", hosted=True)
+    assert capsys.readouterr().out == (
+        "‹could not install gensim>=4.4 beside what is installed here (ERROR: no such wheel)›\n"
+    )
+
+
+def test_torch_is_never_asked_for_and_cannot_come_along(hosted, capsys, monkeypatch):
+    monkeypatch.setattr(installing, "_declared", lambda: [*DECLARED, "torch>=2.6; extra == 'text'"])
+    monkeypatch.setattr(installing.metadata, "distributions", lambda: [])
+    installing.complete("text", hosted=True)
+    ((line, constraints),) = hosted.calls
+    assert line[line.index("-c") + 2 :] == ["gensim>=4.4"]
+    assert constraints == "torch<0\n"
+    there = SimpleNamespace(metadata={"Name": "torch"}, version="2.11.0+cu128")
+    monkeypatch.setattr(installing.metadata, "distributions", lambda: [there])
+    assert installing._as_it_is() == ["torch==2.11.0+cu128"]
+
+
+def test_of_a_package_that_lies_twice_on_the_path_the_one_that_is_imported_is_kept(monkeypatch):
+    found = [
+        ("typing_extensions", "4.15"),
+        ("Typing-Extensions", "4.4"),
+        ("half", None),
+        (None, "1"),
+        ("llm-labkit", "1"),
+        ("devscripts", "2.22.1ubuntu1"),
+    ]
+    there = [SimpleNamespace(metadata={"Name": name}, version=version) for name, version in found]
+    monkeypatch.setattr(installing.metadata, "distributions", lambda: there)
+    assert installing._as_it_is() == ["typing-extensions==4.15", "torch<0"]
+
+
+def test_an_extra_that_does_not_exist_is_answered_with_the_nearest_one(declared):
+    with pytest.raises(ValueError, match=r"there is no extra 'txt'; did you mean 'text'"):
+        installing.complete("txt")
+
+
+def test_an_extra_that_asks_for_nothing_on_this_system_is_silent(hosted, capsys):
+    hosted.declared.setattr(
+        installing, "_declared", lambda: [DECLARED[0], "winonly; (platform_system == 'X') and extra == 'text'"]
+    )
+    installing.complete("text")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_hosted"), [("COLAB_RELEASE_TAG", True), ("KAGGLE_KERNEL_RUN_TYPE", True), ("", False)]
+)
+def test_a_page_hands_its_needs_to_the_installer_and_says_whether_it_is_hosted(monkeypatch, variable, is_hosted):
+    asked = []
+    monkeypatch.setattr(installing, "complete", lambda *extras, hosted: asked.append((extras, hosted)))
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(session, "seed_everything", lambda *args, **options: None)
+    with matplotlib.rc_context():
+        session.start(needs=("text", "models"))
+        session.start(needs="text")
+    assert asked == [(("text", "models"), is_hosted), (("text",), is_hosted)]

@@ -155,7 +155,7 @@ def be_alone() -> None:
     task = pickle.load(sys.stdin.buffer)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what the program prints goes where its errors go
-    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", buffering=0, closefd=False), write_through=True)
+    sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", buffering=0, closefd=False), encoding="utf-8", write_through=True)
     limiting.refuse_exercises()
     limiting.limit(task["limits"])
     if sys.platform.startswith("linux"):

@@ -45,7 +45,7 @@ def limit(limits: dict, tasks: int = 0) -> list[str]:
 def _address_space() -> int:
     """What this process has already, in bytes: torch alone is several hundred megabytes."""
     with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text(encoding="latin-1").split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 

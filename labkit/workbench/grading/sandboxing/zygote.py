@@ -193,7 +193,7 @@ class _Zygote:
 def _private(pid: int | str) -> int:
     """The bytes of memory that a process has for itself: its own pages, and shared ones that it made."""
     with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="latin-1").splitlines()
         sizes = [int(one.split()[1]) for one in lines if one.startswith(("RssAnon", "RssShmem"))]
         return sum(sizes) * 1024
     return 0
@@ -202,7 +202,7 @@ def _private(pid: int | str) -> int:
 def _worked(pid: int) -> float:
     """The seconds of processor time that a process has had, with its children that have ended."""
     with contextlib.suppress(OSError, ValueError):
-        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+        times = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()[11:15]
         return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
@@ -217,7 +217,7 @@ def _offspring(root: int) -> list[int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
+                parent = Path(f"/proc/{name}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()[1]
                 parents.setdefault(int(parent), []).append(int(name))
     found, waiting = [], [root]
     while waiting:
