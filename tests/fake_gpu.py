@@ -11,10 +11,11 @@ A tensor that was left on the CPU is the bug that only the machine with the GPU 
 
 Tensors on the CPU are real tensors; a tensor on `device` has shape, type and device alone (torch's FakeTensor), so any
 size is free. What raises, as on a GPU: tensors of two devices in one operation (numbers of no dimension, copies and
-indices on the CPU are allowed), a generator of the wrong device. What raises too, though a GPU would only wait: reading
-a value (`.item()`, `if tensor:`), unless the test says `@on_fake_gpu(reads=True)`; what is read is then 1. Not seen:
-wrong results, memory, autocast (accepted, without effect), operations that a kind of GPU lacks. The names used here
-are private to torch, so they stay in a process of their own, one for all tests; a torch without them skips the tests.
+indices on the CPU are allowed), a generator of the wrong device, `.numpy()`. What raises too, though a GPU would only
+wait: reading a value (`.item()`, `if tensor:`, `.tolist()`), unless the test says `@on_fake_gpu(reads=True)`; what is
+read is then 1. Not seen: wrong results, autocast (accepted, without effect), operations that a kind of GPU lacks. The
+names used here are private to torch, so they stay in a process of their own, one for all tests; a torch without them
+skips the tests.
 """
 
 import atexit
@@ -37,11 +38,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tests.fake_gpu_device import NAME, register, supported
+from tests.fake_gpu_reading import NOTHING, answer
+from tests.fake_gpu_seen import seen, watch_classes
 from tests.project import ROOT
 
-NAME = "fakegpu"
 INSIDE = "LABKIT_FAKE_GPU"  # set in the process that has the device
 PATIENCE = 240  # seconds for one test, with a busy machine in mind
+TO_NUMPY = (torch.Tensor.numpy, torch.Tensor.__array__)
 MISSING = "this torch cannot make a device in Python (torch 2.9 and newer can)"
 
 
@@ -59,10 +63,13 @@ def run_on_fake_gpu(code, reads=False):
     )
 
 
-def on_fake_gpu(test=None, *, reads=False):
-    """A test that runs on the fake GPU; it takes `device`, and parameters that JSON can hold."""
+def on_fake_gpu(test=None, *, reads=False, covers=()):
+    """A test that runs on the fake GPU; it takes `device`, and parameters that JSON can hold.
+
+    It fails, too, if a class that it `covers` did not work there: a module's forward pass, an optimizer's step.
+    """
     if test is None:
-        return functools.partial(on_fake_gpu, reads=reads)
+        return functools.partial(on_fake_gpu, reads=reads, covers=covers)
     if INSIDE in os.environ:
         test.reads_on_fake_gpu = reads
         return test
@@ -72,9 +79,11 @@ def on_fake_gpu(test=None, *, reads=False):
     @functools.wraps(test)
     def elsewhere(**arguments):
         _skip_without_support()
-        said = _worker().run(inspect.getfile(test), test.__name__, arguments)
+        said, worked = _worker().run(inspect.getfile(test), test.__name__, arguments)
         if said:
             pytest.fail(said, pytrace=False)
+        if idle := sorted(set(covers) - set(worked)):
+            pytest.fail(f"{', '.join(idle)} did no work on the device, though the test covers it", pytrace=False)
 
     elsewhere.__signature__ = signature.replace(parameters=others)
     return elsewhere
@@ -83,11 +92,6 @@ def on_fake_gpu(test=None, *, reads=False):
 def wrong_device():
     """`with wrong_device():` expects that tensors of two devices meet."""
     return pytest.raises(RuntimeError, match=r"(?i)same device|two .*devices|device type")
-
-
-def supported():
-    """Whether this torch can register a device in Python."""
-    return hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend")
 
 
 def _skip_without_support():
@@ -112,7 +116,7 @@ class _Worker:
         atexit.register(self.close)
 
     def run(self, path, name, arguments):
-        """The trace of a failed test, or an empty text."""
+        """The trace of a failed test, or an empty text, and the classes that worked on the device."""
         if self.process is None or self.process.poll() is not None:
             self.close()
             command = [sys.executable, "-c", "from tests.fake_gpu import serve; serve()"]
@@ -127,7 +131,7 @@ class _Worker:
             answer = ""
         finally:
             watch.cancel()
-        return json.loads(answer) if answer else f"the process with the fake GPU died or hung in {name} (see stderr)"
+        return json.loads(answer) if answer else (f"the process with the fake GPU died or hung in {name}", [])
 
     def close(self):
         if self.process is not None:
@@ -145,12 +149,14 @@ def _worker():
 
 
 def serve():
-    """Run the tests that are asked for on stdin, a line of JSON each; answer with a trace or an empty text."""
+    """Run the tests that are asked for on stdin, a line of JSON each; answer with a trace and the classes seen."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a test prints must not be taken for an answer
     register()
+    watch_classes()
     for line in sys.stdin:
         path, name, arguments = json.loads(line)
+        seen.clear()
         try:
             test = getattr(_module(path), name)
             with fake_gpu(test.reads_on_fake_gpu) as device:
@@ -158,7 +164,7 @@ def serve():
             said = ""
         except BaseException:  # pytest's own failures are no Exceptions
             said = traceback.format_exc()
-        answers.write(json.dumps(said) + "\n")
+        answers.write(json.dumps([said, sorted(seen)]) + "\n")
         answers.flush()
 
 
@@ -177,66 +183,23 @@ def run_text(code, reads):
         exec(compile(code, "<on the fake GPU>", "exec"), {"torch": torch, "nn": torch.nn, "device": device})
 
 
-class _Backend:
-    """What torch asks of the module of a device."""
-
-    is_initialized = is_available = staticmethod(lambda: True)
-    current_device = staticmethod(lambda: 0)
-    device_count = staticmethod(lambda: 1)
-    _is_in_bad_fork = staticmethod(lambda: False)
-    manual_seed_all = manual_seed = synchronize = empty_cache = set_rng_state = staticmethod(lambda *a, **k: None)
-    get_rng_state = staticmethod(lambda *a: torch.get_rng_state())
-    get_amp_supported_dtype = staticmethod(lambda: [torch.bfloat16, torch.float16])
-
-
-class _Generator(torch.Generator):
-    """A generator that knows the device it was made for."""
-
-    def __new__(cls, device="cpu"):
-        made = super().__new__(cls)
-        made.place = torch.device(device)
-        return made
-
-    device = property(lambda self: self.place)
-
-
-@functools.cache
-def register():
-    """Give this process the device; once, and for good."""
-    torch.utils.backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
-    torch.Generator = _Generator
-    torch.nn.Module._apply = _move
-    library = torch.library.Library("_", "IMPL")
-    library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    return library  # which must live for as long as what it registered; the cache sees to that
-
-
-def _move(module, function, recurse=True):
-    """What `.to` does to a module. A real GPU moves the data; here the parameters are new ones, tied as before."""
-    places = [(part, name, value) for part in module.modules() for name, value in part._parameters.items()]
-    for child in module.children() if recurse else ():
-        child._apply(function)
-    for name, value in module._parameters.items():
-        if value is not None:
-            module._parameters[name] = torch.nn.Parameter(function(value.detach()), value.requires_grad)
-            if value.grad is not None:
-                module._parameters[name].grad = function(value.grad)
-    module._buffers.update(
-        {name: value if value is None else function(value) for name, value in module._buffers.items()}
-    )
-    moved = {}
-    for part, name, before in places:
-        part._parameters[name] = moved.setdefault(id(before), part._parameters[name])
-    return module
-
-
 @contextmanager
-def fake_gpu(reads=False):
-    """The device, for as long as the block lasts."""
+def fake_gpu(reads=False, watch=None):
+    """The device, for as long as the block lasts, in threads that begin in it, too; `watch` sees all that is made."""
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         pass
-    with _Dispatch(mode, reads), _Construction():
-        yield torch.device(NAME, 0)
+    begin = threading.Thread.run
+
+    def run(thread):
+        with _Dispatch(mode, reads, watch), _Construction(reads):
+            begin(thread)
+
+    threading.Thread.run = run
+    try:
+        with _Dispatch(mode, reads, watch), _Construction(reads):
+            yield torch.device(NAME, 0)
+    finally:
+        threading.Thread.run = begin
 
 
 def _on_device(value):
@@ -250,9 +213,9 @@ def _is_real(value):
 class _Dispatch(TorchDispatchMode):
     """Operations with a tensor of the device go to torch's FakeTensorMode, all others are done in earnest."""
 
-    def __init__(self, mode, reads):
+    def __init__(self, mode, reads, watch=None):
         super().__init__()
-        self.mode, self.reads = mode, reads
+        self.mode, self.reads, self.watch = mode, reads, watch
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -261,10 +224,13 @@ class _Dispatch(TorchDispatchMode):
             return function(*args, **kwargs)
         if function is torch.ops.aten._local_scalar_dense.default:
             return self.read(args[0])
+        if self.reads and (found := answer(function, args, kwargs, self.mode)) is not NOTHING:
+            return found
         if any(_is_real(x) for x in leaves):
             args, kwargs = tree_map(lambda x: self.mode.from_tensor(x) if _is_real(x) else x, (args, kwargs))
         with self.mode:
-            return function(*args, **kwargs)
+            made = function(*args, **kwargs)
+        return made if self.watch is None else self.watch(made)
 
     def read(self, tensor):
         if not self.reads:
@@ -273,7 +239,11 @@ class _Dispatch(TorchDispatchMode):
 
 
 class _Construction(TorchFunctionMode):
-    """`torch.tensor(…, device=…)` and generators, which dispatch never sees."""
+    """`torch.tensor(…, device=…)`, generators, lists and arrays, which dispatch never sees."""
+
+    def __init__(self, reads=False):
+        super().__init__()
+        self.reads = reads
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -282,6 +252,10 @@ class _Construction(TorchFunctionMode):
         if function in (torch.tensor, torch.as_tensor) and _on_device(place):
             del kwargs["device"]
             return function(*args, **kwargs).to(place)
+        if function in TO_NUMPY and isinstance(args[0], FakeTensor):
+            raise TypeError(f"can't convert {args[0].device} device type tensor to numpy. Use Tensor.cpu() first.")
+        if function is torch.Tensor.tolist and isinstance(args[0], FakeTensor) and self.reads:
+            return args[0].cpu().tolist()
         generator = kwargs.get("generator")
         if generator is not None:
             tensors = [x.device for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from labkit.optimizers import SGD
+from labkit.transformer import Config, FeedForward, LayerNorm, RMSNorm
 from tests.fake_gpu import on_fake_gpu, run_on_fake_gpu, wrong_device
+from tests.fake_gpu_seen import seen
 
 PLANTED = ["mask", "positions", "input", "target"]
 
@@ -126,6 +129,22 @@ def test_a_generator_belongs_to_its_device(device):
         torch.randn(3, generator=own)
 
 
+@pytest.mark.parametrize("name", ["register_hook", "register_post_accumulate_grad_hook"])
+@on_fake_gpu
+def test_an_error_in_a_hook_comes_out_of_the_backward_pass(name, device):
+    def hook(tensor):
+        called.append(tensor.device)
+        raise ValueError("planted")
+
+    called, layers = [], nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).to(device)
+    for parameter in layers.parameters():
+        getattr(parameter, name)(hook)
+    for passes in (1, 2):
+        with pytest.raises(ValueError, match="planted"):
+            layers(torch.ones(2, 4, device=device)).sum().backward()
+        assert called == [device] * passes  # what comes after an error is not called
+
+
 @on_fake_gpu
 def test_activation_checkpointing_and_autocast_run(device):
     layer = nn.Linear(4, 4).to(device)
@@ -154,8 +173,27 @@ def test_text_runs_in_a_process_of_its_own():
 
 def test_a_failing_test_fails_here_with_its_trace(monkeypatch):
     def fails(path, name, arguments):
-        return "Traceback: the line"
+        return "Traceback: the line", []
 
     monkeypatch.setattr("tests.fake_gpu._Worker.run", lambda self, *args: fails(*args))
     with pytest.raises(pytest.fail.Exception, match="the line"):
         on_fake_gpu(test_a_sound_model_trains)()
+
+
+def test_a_class_that_is_promised_must_have_worked_on_the_device(monkeypatch):
+    monkeypatch.setattr("tests.fake_gpu._Worker.run", lambda self, *args: ("", ["Decoder"]))
+    on_fake_gpu(covers=("Decoder",))(test_a_sound_model_trains)()
+    with pytest.raises(pytest.fail.Exception, match="AdamW, SGD did no work on the device"):
+        on_fake_gpu(covers=("SGD", "Decoder", "AdamW"))(test_a_sound_model_trains)()
+
+
+@on_fake_gpu
+def test_classes_are_seen_at_their_work_and_where(device):
+    on_cpu, norm = RMSNorm(4), LayerNorm(4).to(device)
+    FeedForward(Config(5, 4, 1, 1, 4)).to(device)
+    optimizer = SGD(norm.parameters(), lr=0.1)
+    loss = on_cpu(torch.ones(2, 4)).sum() + norm(torch.ones(2, 4, device=device)).sum().cpu()
+    assert seen == {"LayerNorm"}
+    loss.backward()
+    optimizer.step()
+    assert seen == {"LayerNorm", "SGD"}

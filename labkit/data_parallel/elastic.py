@@ -168,6 +168,6 @@ def die_once(folder: str | Path, step: int, rank: int) -> Callable[[int], None]:
         if now == step and distributed.get_rank() == rank and not done.exists():
             done.parent.mkdir(parents=True, exist_ok=True)
             done.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has one way to kill
 
     return strike

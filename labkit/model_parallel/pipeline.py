@@ -138,6 +138,7 @@ class Pipeline:
             ValueError: if the micro-batches do not divide the batch.
         """
         check_batch(inputs, targets, self.micro_batches)
+        inputs, targets = inputs.to(self.device), targets.to(self.device)
         self.inputs, self.targets = (x.chunk(self.micro_batches) for x in (inputs, targets))
         # In double precision: a third of a batch is no number of single precision, in which counts would be divided.
         asked = [torch.as_tensor(self.weigh(part)).double() for part in (*self.targets, targets)]

@@ -42,7 +42,7 @@ def torch_losses(
     whole, cuts = Decoder(config, seed=None if state else seed).to(device()), blocks_of(config.layers, len(owner))
     if state:
         whole.load_state_dict(dict(state))
-    last = len(owner) - 1
+    ids, targets, last = ids.to(device()), targets.to(device()), len(owner) - 1
     parts = {i: DecoderStage(whole, cuts[i], i == 0, i == last) for i in range(len(owner)) if owner[i] == rank}
     made = [pipelining.PipelineStage(part, i, len(owner), device()) for i, part in parts.items()]
     schedule = getattr(pipelining, SCHEDULES[name])(
@@ -51,7 +51,8 @@ def torch_losses(
     losses: list[Tensor] = []
     given = (ids,) if 0 in parts else ()
     schedule.step(*given, **({"target": targets, "losses": losses} if last in parts else {}))
-    found = torch.stack(losses).detach() if last in parts else torch.empty(micro_batches, dtype=whole.head.weight.dtype)
+    empty = torch.empty(micro_batches, dtype=whole.head.weight.dtype, device=device())
+    found = torch.stack(losses).detach() if last in parts else empty
     dist.broadcast(found, owner[last])
     return found
 

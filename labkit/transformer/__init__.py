@@ -9,6 +9,7 @@ from labkit.transformer.counting import (
     flops,
     parameters,
     rule_of_six,
+    training_bytes,
     training_flops,
 )
 from labkit.transformer.feedforward import FeedForward, gelu, gelu_tanh, swish
@@ -109,6 +110,7 @@ __all__ = [
     "smollm2_file",
     "swish",
     "top_tokens",
+    "training_bytes",
     "training_flops",
     "transformers_minilm",
     "transformers_smollm2",

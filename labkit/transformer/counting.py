@@ -4,9 +4,12 @@ Every formula is checked against the built module: parameters against its tensor
 counter, memory against what autograd keeps, to the byte. So they hold for shapes that no machine here could build.
 """
 
+from dataclasses import replace
+
 from torch import nn
 
 from labkit.transformer.config import Config
+from labkit.transformer.loss import LOGITS_AT_ONCE, ROWS_AT_LEAST
 
 KINDS = ("decoder", "encoder", "encoder_decoder")
 
@@ -183,6 +186,32 @@ def activation_bytes(config: Config, batch: int, tokens: int, bytes_per_number: 
     parts["scores"] += config.layers * mask
     places = tokens if config.positions == "learned" else 0
     return {"ids": 8 * (rows + places), **parts}
+
+
+def training_bytes(config: Config, batch: int, tokens: int, bytes_per_number: int = 4) -> dict[str, int]:
+    """What training a `Decoder` with Adam takes at the most, part by part: what stays, what a step keeps, what passes.
+
+    Four numbers for each parameter (itself, its gradient, Adam's two averages), what the forward pass keeps, one mask
+    for each dropout and two matrices of tokens × tokens for that of attention, and the logits of one chunk. So it is on
+    a CPU; a GPU's masks take a byte per number, and its fused kernels keep no matrix.
+
+    Source: Rajbhandari et al. (2020), "ZeRO", section 3.1; Korthikanti et al. (2022), section 4.1.
+
+    >>> sum(training_bytes(Config(64, 128, layers=8, heads=8, width=512, positions="rotary"), 8, 128).values()) // 10**6
+    728
+    """
+    size = sum(parameters(config).values()) * bytes_per_number
+    stream, matrices = batch * tokens * config.width, batch * config.heads * tokens**2
+    dropped = stream + config.layers * 2 * (stream + matrices) if config.dropout else 0
+    chunk = min(batch * tokens, max(ROWS_AT_LEAST, LOGITS_AT_ONCE // config.vocabulary))
+    return {
+        "weights": size,
+        "gradients": size,
+        "averages": 2 * size,
+        "activations": sum(activation_bytes(replace(config, dropout=0.0), batch, tokens, bytes_per_number).values()),
+        "dropout": dropped * bytes_per_number,
+        "logits": 2 * chunk * config.vocabulary * bytes_per_number,
+    }
 
 
 def _kept_by_norm(config: Config, rows: int) -> int:

@@ -103,7 +103,7 @@ def load_deepspeed() -> Any:
     """
     if reason := why_not():
         raise RuntimeError(reason)
-    if not torch.cuda.is_available():
+    if device().type == "cpu":  # also where two ranks would share one GPU: it would put its own tensors there
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # an optimizer we do not use would load the compiler
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.distributed")  # its calls, not ours

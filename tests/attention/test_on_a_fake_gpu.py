@@ -85,7 +85,7 @@ def test_rotary_positions(device, layout):
         lab.rotate(query, lab.rotary_angles(torch.arange(TOKENS), DIM), layout)
 
 
-@on_fake_gpu
+@on_fake_gpu(covers=("LearnedPositions",))
 def test_all_other_positions(device):
     places = torch.arange(TOKENS, device=device)
     assert lab.sinusoidal(places, DIM).device == device
@@ -113,7 +113,7 @@ def test_tiled_attention(device, causal):
 
 @pytest.mark.parametrize("kernel", ["fused", "plain", "tiled"])
 @pytest.mark.parametrize("options", [{}, {"kv_heads": 2}, {"rotary_theta": 10_000.0}, {"bias": False, "head_dim": 4}])
-@on_fake_gpu
+@on_fake_gpu(covers=("MultiHeadAttention",))
 def test_heads_with_every_kernel(device, kernel, options):
     module = lab.MultiHeadAttention(32, HEADS, kernel=kernel, **options).to(device)
     x = torch.randn(BATCH, TOKENS, 32, device=device, requires_grad=True)
@@ -138,7 +138,7 @@ def test_a_cache(device, kernel, options):
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary", "none"])
-@on_fake_gpu(reads=True)
+@on_fake_gpu(reads=True, covers=("AttentionOnly",))
 def test_attention_that_is_learned(device, positions):
     model = learned.AttentionOnly(layers=1, width=16, positions=positions).to(device)
     assert len(learned.learn(model, learned.copy_task, 2, batch=4)) == 2

@@ -23,7 +23,7 @@ from labkit.compression.whole import compressed, fastest, round_model
 from labkit.transformer import Config, Decoder, generate
 from tests.fake_gpu import on_fake_gpu, wrong_device
 
-CONFIG = Config(vocabulary=32, context=12, layers=1, heads=2, width=32)
+CONFIG = Config(vocabulary=32, context=12, layers=1, heads=2, width=32, hidden=32)
 
 
 def model_and_text(device):
@@ -61,7 +61,7 @@ def test_weights_are_rounded_where_they_are(device):
     assert decode(nf4(weight, 16)).device == device
 
 
-@on_fake_gpu(reads=True)
+@on_fake_gpu(reads=True, covers=("LowRankLinear",))
 def test_methods_that_look_at_inputs_use_them_where_they_are(device):
     model, ids = model_and_text(device)
     found = inputs_of(model, lambda: model(ids), gram=True)
@@ -86,7 +86,7 @@ def test_masks_are_where_the_weights_are(device):
     assert patterns.PackedNM(weight[:, :8], places, 2, 4).unpacked().device == device
 
 
-@on_fake_gpu(reads=True)
+@on_fake_gpu(reads=True, covers=("CompressedLinear", "Int8Linear"))
 def test_a_compressed_model_writes(device):
     model, ids = model_and_text(device)
     for bits, group in ((8, None), (4, 32)):
@@ -109,7 +109,7 @@ def test_drafts_are_judged_where_the_models_are(device):
     assert said.ids.device == device
 
 
-@on_fake_gpu(reads=True)
+@on_fake_gpu(reads=True, covers=("FakeQuantLinear",))
 def test_rounding_and_students_learn(device):
     model, ids = model_and_text(device)
     learner = with_fake_quantization(model, 4)

@@ -17,18 +17,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@on_fake_gpu
-def test_an_optimizer_steps(case, device):
-    name, settings = case
-    weight = torch.ones(300, 300, device=device, requires_grad=True)  # more than one block on a CPU
-    optimizer = getattr(lab, name)([weight], lr=0.1, **settings)
-    for _ in range(2):
-        optimizer.zero_grad()
-        weight.square().sum().backward()
-        optimizer.step()
-    state = [x.device for key, x in optimizer.state[weight].items() if key != "step"]
-    assert weight.device == device and set(state) <= {device}
+@on_fake_gpu(covers=("SGD", "Adagrad", "RMSprop", "Adam", "AdamW", "Lion", "Muon"))
+def test_an_optimizer_steps(device):
+    for name, settings in CASES:
+        weight = torch.ones(300, 300, device=device, requires_grad=True)  # more than one block on a CPU
+        optimizer = getattr(lab, name)([weight], lr=0.1, **settings)
+        for _ in range(2):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+        state = [x.device for key, x in optimizer.state[weight].items() if key != "step"]
+        assert weight.device == device and set(state) <= {device}, name
 
 
 @on_fake_gpu(reads=True)

@@ -12,7 +12,7 @@ from tests.fake_gpu import on_fake_gpu, wrong_device
 CONFIG = Config(vocabulary=257, context=12, layers=1, heads=2, width=8)
 
 
-@on_fake_gpu
+@on_fake_gpu(covers=("MaskedModel",))
 def test_a_masked_model_trains(device):
     model = MaskedModel(CONFIG).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=False)

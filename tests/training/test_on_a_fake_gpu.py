@@ -59,7 +59,7 @@ def test_a_decoder_is_trained_from_a_file(device):
     assert {weight.device for weight in model.parameters()} == {device}
 
 
-@on_fake_gpu
+@on_fake_gpu(covers=("BatchNorm",))
 def test_what_holds_a_model_back_stays_on_the_device(device):
     x = torch.randn(6, 4, device=device, requires_grad=True)
     layer, norm = nn.Linear(4, 5).to(device), BatchNorm(4).to(device)

@@ -38,7 +38,7 @@ def train(model, *batch):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@on_fake_gpu
+@on_fake_gpu(covers=("Decoder",))
 def test_a_decoder_trains(variant, device):
     model = Decoder(Config(**SIZES, **variant)).to(device)
     assert (model.head.weight is model.tokens.weight) == model.config.tied
@@ -80,7 +80,7 @@ def test_a_stop_token_is_looked_at(device):
 
 
 @pytest.mark.parametrize("variant", [*EXTREMES, {"norm_first": False, "segments": 2, "pooler": True}], ids=str)
-@on_fake_gpu
+@on_fake_gpu(covers=("Encoder",))
 def test_an_encoder_trains(variant, device):
     variant = {**variant, "tied": True}
     model = Encoder(Config(**SIZES, **variant)).to(device)
@@ -100,22 +100,23 @@ def train_encoder(model, x, mask):
 
 
 @pytest.mark.parametrize("variant", EXTREMES, ids=str)
-@on_fake_gpu
+@on_fake_gpu(covers=("EncoderDecoder",))
 def test_an_encoder_decoder_trains_and_translates(variant, device):
     model = EncoderDecoder(Config(**SIZES, **variant)).to(device)
     mask = torch.ones(2, 8, dtype=torch.bool, device=device)
     train(model, ids(device, 8), ids(device), ids(device), mask)
+    assert model(ids(device, 8), ids(device), source_mask=mask).device == device
     assert translate(model, ids(device, 8), start=1, tokens=3, source_mask=mask).device == device
 
 
-@on_fake_gpu
+@on_fake_gpu(covers=("Block", "FeedForward", "RMSNorm"))
 def test_half_the_precision(device):
     model = Decoder(Config(**SIZES, **LLAMA)).to(device, torch.bfloat16)
     train(model, ids(device), ids(device))
     assert model(ids(device)).dtype == torch.bfloat16
 
 
-@on_fake_gpu
+@on_fake_gpu(covers=("LayerNorm",))
 def test_real_weights_are_moved_and_loaded(device):
     model = Decoder(Config(**SIZES))
     state = model.state_dict()

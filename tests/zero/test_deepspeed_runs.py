@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,3 +177,19 @@ def test_a_deepspeed_that_does_not_load_is_named_with_the_extra_that_brings_it(m
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(ModuleNotFoundError, match=r"to train with it.*llm-labkit\[deepspeed\]"):
         deepspeed_runs.load_deepspeed()
+
+
+@pytest.mark.parametrize(("gpus", "accelerator"), [(0, "cpu"), (1, "cpu"), (2, None)])
+def test_two_ranks_that_would_share_a_gpu_train_on_the_cpu(monkeypatch, gpus, accelerator):
+    for name in ("DS_ACCELERATOR", "TORCHDYNAMO_DISABLE"):
+        monkeypatch.setenv(name, "")  # so that what is set here is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(deepspeed_runs, "why_not", lambda: "")
+    monkeypatch.setattr(
+        deepspeed_runs, "need", lambda *how: SimpleNamespace(ops=SimpleNamespace(__compatible_ops__={}))
+    )
+    deepspeed_runs.load_deepspeed()
+    assert os.environ.get("DS_ACCELERATOR") == accelerator
