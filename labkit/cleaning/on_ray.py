@@ -36,6 +36,7 @@ from labkit.cleaning.pipeline import (
     through,
 )
 from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, existing, task
+from labkit.corpora.cache import shared_temporary_folder
 from labkit.corpora.extras import need
 
 __all__ = ["run_on_ray"]
@@ -155,7 +156,7 @@ def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
 def _turn() -> Any:
     """One cluster at a time for each user of this machine: two that start together have killed one another."""
     mine = getattr(os, "getuid", os.getpid)()
-    lock = Path(tempfile.gettempdir(), f"labkit-ray-{mine}.lock")
+    lock = shared_temporary_folder() / f"labkit-ray-{mine}.lock"
     return need("filelock", extra="scale", why="to run a pipeline on Ray").FileLock(lock)
 
 

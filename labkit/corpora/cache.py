@@ -25,6 +25,7 @@ except ImportError:  # Windows
     import msvcrt
 
 PATIENCE = 900.0  # seconds to wait for another process before doing the work again
+SHARED_FOLDER = "LABKIT_SHARED_TEMPORARY"
 LEFT_OVER = 3600.0  # seconds after which half-made files of a process that died are thrown away
 
 
@@ -200,13 +201,18 @@ def _rename(scratch: Path, target: Path) -> None:
             time.sleep(0.1)
 
 
+def shared_temporary_folder() -> Path:
+    """Return the folder for temporary files of all processes: a kernel of `labkit run` has another one of its own."""
+    return Path(os.environ.get(SHARED_FOLDER) or tempfile.gettempdir())
+
+
 def _spare_folder() -> Path:
     """Return a folder below the temporary one for people whose home cannot be written."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container whose user has no name
         user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"llm-labkit-{user}"
+    return shared_temporary_folder() / f"llm-labkit-{user}"
 
 
 def _writable_folder() -> Path:
