@@ -24,6 +24,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # before torch is imported
 
 import torch
+from peers import Ratio, Row, tell
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -31,7 +32,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from labkit.attention import attention, tiled_attention
 
 BATCH, HEADS, DIM = 4, 8, 64
-AIMED_AT = 4096  # tokens
+AIMED_AT = 4096  # tokens; what is asked for is asked for them, with causal attention
+MOST_OF_FUSED = 1.3  # times the seconds of torch's fused kernel
 OURS, FUSED, MATH, NAIVE = "labkit, tiled", "torch, fused", "torch, math", "naive"
 LEAN, LESSON = "naive, in place", "labkit, plain"
 
@@ -122,38 +124,35 @@ def memory(name: str, options: argparse.Namespace) -> float:
     return float(told.stdout) if told.returncode == 0 else math.nan
 
 
-def bench_time(names: list[str], options: argparse.Namespace) -> dict[str, float]:
-    """The median over the rounds of every name's wall time divided by ours."""
+def bench_time(names: list[str], options: argparse.Namespace) -> dict[str, tuple[float, Ratio]]:
+    """Seconds of every name, and its wall time divided by ours in all rounds."""
     parts, causal = inputs(options.tokens), not options.everything_visible
     for name in names[:2]:
         run(name, parts, causal)  # the first pass of a process is slow
     rounds = [{name: run(name, parts, causal) for name in names} for _ in range(options.rounds)]
     ours = [sum(taken[OURS][:2]) for taken in rounds]
     print(f"{'':<16}{'forward':>9}{'backward':>10}{'both':>8}{'CPU':>8}{'':7}times ours, median (from, to)")
-    ratios = {}
+    found = {}
     for name in names:
         forward, backward, cpu = (statistics.median(taken[name][i] for taken in rounds) for i in range(3))
         both = [sum(taken[name][:2]) for taken in rounds]
-        each = [theirs / our for theirs, our in zip(both, ours, strict=True)]
-        ratios[name] = statistics.median(each)
+        ratio = Ratio.of(theirs / our for theirs, our in zip(both, ours, strict=True))
+        found[name] = statistics.median(both), ratio
         line = f"{name:<16}{forward:8.2f} s{backward:8.2f} s{statistics.median(both):6.2f} s{cpu:6.2f} s"
-        print(f"{line}       {ratios[name]:.2f} ({min(each):.2f}, {max(each):.2f})")
-    return ratios
+        print(f"{line}       {ratio:.2f} ({ratio.low:.2f}, {ratio.high:.2f})")
+    return found
 
 
 def bench_memory(names: list[str], options: argparse.Namespace) -> dict[str, float]:
-    """The memory of every name divided by ours."""
+    """MiB that every name needs."""
     needed = {name: memory(name, options) for name in names}
-    ratios = {name: size / needed[OURS] for name, size in needed.items()}
-    for name, size in needed.items():
-        print(f"{name:<16}{size / 2**20:9,.0f} MiB above the inputs: {ratios[name]:6.2f} times ours")
-    return ratios
+    return {name: size / 2**20 for name, size in needed.items()}
 
 
-def verdict(what: str, found: float, bound: float, at_most: bool) -> None:
-    """One line that says whether a target is met."""
-    met = found <= bound if at_most else found >= bound
-    print(f"{'met   ' if met else 'MISSED'}  {what}: {found:.2f}, at {'most' if at_most else 'least'} {bound:.2f}")
+def rows(what: str, unit: str, found: dict[str, tuple[float, float]], asked: dict[str, float]) -> list[Row]:
+    """A row for each peer."""
+    peers = {name: seen for name, seen in found.items() if name != OURS and not math.isnan(seen[0])}
+    return [Row(f"{what}, {name}", unit, found[OURS][0], *seen, asked.get(name)) for name, seen in peers.items()]
 
 
 def main() -> None:
@@ -174,14 +173,13 @@ def main() -> None:
     kind = "everything visible" if options.everything_visible else "causal"
     print(f"batch {BATCH}, {HEADS} heads of {DIM}, {options.tokens:,} tokens, {kind}, float32; {options.rounds} rounds")
     times = bench_time(names, options)
-    bytes_needed = {} if "memory" in options.without else bench_memory(names, options)
-    if options.tokens != AIMED_AT or options.everything_visible:
-        print(f"the targets are for {AIMED_AT:,} tokens and causal attention; here they would be:")
-    verdict("time, ours over torch's fused kernel", 1 / times[FUSED], 1.3, at_most=True)
-    if NAIVE in names:
-        verdict("time, naive over ours", times[NAIVE], 3.5, at_most=False)
-    if NAIVE in bytes_needed:
-        verdict("memory, naive over ours", bytes_needed[NAIVE], 30, at_most=False)
+    needed = {} if "memory" in options.without else bench_memory(names, options)
+    wanted = options.tokens == AIMED_AT and not options.everything_visible
+    what = f"{options.tokens:,} tokens, both passes"
+    tell(*rows(f"time of {what}", "s", times, {FUSED: 1 / MOST_OF_FUSED, NAIVE: 3.5} if wanted else {}))
+    if OURS in needed:
+        sizes = {name: (size, size / needed[OURS]) for name, size in needed.items()}
+        tell(*rows(f"memory of {what}", "MiB", sizes, {NAIVE: 30} if wanted else {}))
     print(f"torch {torch.__version__}, Python {sys.version.split()[0]}, {options.threads} threads")
 
 

@@ -7,7 +7,7 @@ A class is made up: every exercise answered right, wrong in a known way, or not 
 (collect, a sandbox per submission, marks, tables, pages, report); `plain` only runs and judges the same answers in this
 process, where an endless loop or a hostile answer would end it all. nbgrader runs every cell of a notebook, in the open
 too, on `--peer-submissions` of the same files; it lives in an environment of its own, whose program is given. Times are
-wall seconds, since the work is spread over processes; the load of the machine stands beside them.
+by the clock, since the work is spread over processes; the load of the machine stands beside them.
 """
 
 import argparse
@@ -28,6 +28,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from peers import Row, tell  # noqa: E402
 
 from labkit.workbench import notebooks  # noqa: E402
 from labkit.workbench.checking import all_exercises, mark  # noqa: E402
@@ -129,12 +131,27 @@ def _answered(released: Path, handed: Path) -> dict:
     return nb
 
 
-def line(what: str, seconds: float, count: int, note: str = "") -> None:
-    """Print one line of the result."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(
-        f"  {what:<10} {60 * count / seconds:>8.1f} a minute, {seconds / count:>6.2f} s each, load {load:.1f}  {note}"
-    )
+def row(what: str, ours: float, theirs: float, asked: float | None = None, note: str = "") -> Row:
+    """One line of the result, from submissions a minute."""
+    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return Row(what, "a minute", ours, theirs, ours / theirs, asked, ", ".join(filter(None, [note, load])))
+
+
+def bench(page: Path, given: argparse.Namespace) -> None:
+    """The rows of one notebook."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        make_class(folder, page, given.submissions)
+        ours = 60 * given.submissions / isolated(folder, page.stem, given.jobs)
+        tell(row(f"{page.stem}, isolated; the rate that is asked for", ours, ASKED, 1.0))
+        open_air = 60 * given.submissions / plain(folder, page.stem)
+        tell(row(f"{page.stem}, in one process", ours, open_air, note="theirs isolates nothing"))
+        if shutil.which(given.nbgrader):
+            count = min(given.peer_submissions, given.submissions)
+            theirs = 60 * count / peer(given.nbgrader, page, folder, count)
+            tell(row(f"{page.stem}, nbgrader", ours, theirs, note="theirs isolates nothing"))
+        else:
+            tell(Row(f"{page.stem}, nbgrader", note="not here: make nbgrader", missing="nbgrader"))
 
 
 def main() -> None:
@@ -150,18 +167,7 @@ def main() -> None:
     given = parser.parse_args()
     for page in notebooks.find(given.notebooks):
         print(f"{page.stem}, {given.submissions} submissions")
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            make_class(folder, page, given.submissions)
-            seconds = isolated(folder, page.stem, given.jobs)
-            enough = "yes" if 60 * given.submissions / seconds >= ASKED else "NO"
-            line("isolated", seconds, given.submissions, f"asked {ASKED}: {enough}")
-            line("plain", plain(folder, page.stem), given.submissions, "one process, nothing isolated")
-            if shutil.which(given.nbgrader):
-                count = min(given.peer_submissions, given.submissions)
-                line("nbgrader", peer(given.nbgrader, page, folder, count), count, "nothing isolated")
-            else:
-                print("  nbgrader   not here: make nbgrader, or give its program by --nbgrader")
+        bench(page, given)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # before NumPy is imported
 
 import numpy as np  # noqa: E402
+from peers import Row, compared, tell  # noqa: E402
 
 from labkit.ngrams import ModifiedKneserNey, NGramModel, write_arpa  # noqa: E402
 
@@ -107,10 +108,12 @@ def bench_training(path: Path, tokens: int, repeats: int) -> Path | None:
     if lmplz:
         show("lmplz, ARPA text", min(to_text), tokens)
         show("lmplz, binary", min(to_binary), tokens)
-        for name, theirs in (("ARPA text", min(to_text)), ("binary", min(to_binary))):
-            print(f"  → {theirs / min(ours):.2f} times as fast as lmplz, {name}; {theirs / warm:.2f} times when warm")
+        for name, theirs in (("ARPA text", to_text), ("binary", to_binary)):
+            own, other, ratio = compared(zip(ours, theirs, strict=True))
+            note = f"{min(theirs) / warm:.2f}x when labkit is warm"
+            tell(Row(f"training on {tokens:,} tokens, lmplz to {name}", "s", own, other, ratio, note=note))
     else:
-        print("  lmplz is not on the PATH, so this comparison is skipped")
+        tell(Row(f"training on {tokens:,} tokens, lmplz", note="not on the PATH", missing="lmplz"))
     print(f"  writing our model as ARPA text takes {writing:.2f} s more")
     print(f"  memory while training  {memory / ngrams:8.1f} bytes for each of {ngrams:,.0f} n-grams")
     return arpa if lmplz else None
@@ -132,17 +135,16 @@ def bench_nltk(text: str) -> None:
     theirs = cpu(lambda: reference.fit(*padded_everygram_pipeline(ORDER, sentences)))
     counting = cpu(lambda: NGramModel(ORDER).fit(sentences).levels, 3)  # fit of nltk.lm counts and does no more
     ours = cpu(lambda: NGramModel(ORDER).fit(sentences).tables, 3)
-    print(
-        f"  counting {tokens:,} tokens: labkit {counting:.3f} s, nltk.lm {theirs:.2f} s: {theirs / counting:,.0f} times"
-    )
-    print(f"  and with all probabilities of modified Kneser-Ney: labkit {ours:.3f} s, {theirs / ours:,.0f} times")
+    tell(Row(f"counting {tokens:,} tokens, nltk.lm", "s", counting, theirs, theirs / counting))
+    what = f"counting {tokens:,} tokens and all probabilities, nltk.lm counting alone"
+    tell(Row(what, "s", ours, theirs, theirs / ours))
     questions = [(s[i], s[i - 4 : i]) for s in sentences for i in range(4, len(s))][:20]
     slow = cpu(lambda: [reference.unmasked_score(word, tuple(context)) for word, context in questions]) / len(questions)
     model = NGramModel(ORDER).fit(sentences)
     model.full_scores(sentences)
     fast = cpu(lambda: model.full_scores(sentences), 3) / tokens
-    print(f"  scoring a token: labkit {fast * 1e6:.2f} µs in a batch, nltk.lm's Kneser-Ney {slow * 1e6:,.0f} µs")
-    print(f"  → {slow / fast:,.0f} times")
+    note = "ours in a batch, its Kneser-Ney"
+    tell(Row("scoring a token, nltk.lm", "µs", 1e6 * fast, 1e6 * slow, slow / fast, note=note))
 
 
 def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int) -> None:
@@ -157,7 +159,9 @@ def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int)
         kenlm = None
     if kenlm is None or arpa is None:
         ours = cpu(lambda: model.full_scores(sentences), repeats)
-        print(f"  labkit {tokens / ours / 1e6:.2f} M tokens/s; kenlm or lmplz is missing, so the comparison is skipped")
+        gone = "kenlm" if kenlm is None else "lmplz"
+        note = f"labkit {tokens / ours / 1e6:.2f} M tokens/s; {gone} is not installed"
+        tell(Row(f"scoring {tokens:,} tokens, kenlm", note=note, missing=gone))
         return
     settings = kenlm.Config()
     settings.show_progress, settings.arpa_complain = False, kenlm.ARPALoadComplain.NONE
@@ -169,7 +173,9 @@ def bench_scoring(model: NGramModel, arpa: Path | None, test: str, repeats: int)
         theirs.append(cpu(lambda: [score for line in lines for score in reference.full_scores(line)]))
     show("labkit, batch", min(ours), tokens)
     show("kenlm full_scores", min(theirs), tokens)
-    print(f"  → labkit is {min(theirs) / min(ours):.2f} times as fast")
+    own, other, ratio = compared(zip(ours, theirs, strict=True))
+    rates = tokens / own / 1e6, tokens / other / 1e6
+    tell(Row(f"scoring {tokens:,} tokens, kenlm", "M tokens/s", *rates, ratio))
     log10 = sum(reference.score(line) for line in lines)
     other = 10 ** (-log10 / tokens)
     gap = abs(other / perplexity - 1)

@@ -23,6 +23,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # before torch is imported
 
 import torch  # noqa: E402
+from peers import Ratio, Row, tell  # noqa: E402
 
 from labkit import optimizers as lab  # noqa: E402
 
@@ -94,9 +95,10 @@ def bench(kind: str, names: tuple[str, ...], sizes: list[tuple[int, ...]], round
         print(f"  {kind:<6} {name:<9} {1000 * statistics.median(taken):6.0f} ms, fastest {1000 * min(taken):.0f}")
     for name in seconds:
         if name != OURS:
-            ratio = statistics.median(a / b for a, b in zip(seconds[name], seconds[OURS], strict=True))
-            tell(f"{kind}: CPU time of {name} over labkit", ratio, TARGETS.get(name))
-            print(f"      fastest steps {min(seconds[name]) / min(seconds[OURS]):.2f}")
+            ratio = Ratio.of(a / b for a, b in zip(seconds[name], seconds[OURS], strict=True))
+            medians = (1000 * statistics.median(seconds[each]) for each in (OURS, name))
+            note = f"fastest steps {min(seconds[name]) / min(seconds[OURS]):.2f}x"
+            tell(Row(f"a step of {kind}, {name}", "ms", *medians, ratio, TARGETS.get(name), note))
 
 
 def check(contestants: dict[str, Contestant]) -> None:
@@ -106,12 +108,6 @@ def check(contestants: dict[str, Contestant]) -> None:
         gap = max(float((a - b).detach().abs().max()) for a, b in zip(weights, ours, strict=True))
         if gap > 1e-5:
             sys.exit(f"{name} ends {gap:.1e} away from labkit: they do not compute the same")
-
-
-def tell(what: str, ratio: float, target: float | None) -> None:
-    """One ratio, and whether the target is met."""
-    verdict = "" if target is None else f"  (target {target:.2f}: {'met' if ratio >= target else 'MISSED'})"
-    print(f"  → {what}: {ratio:.2f}{verdict}")
 
 
 def main() -> None:

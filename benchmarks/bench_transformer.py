@@ -23,6 +23,7 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 import torch  # noqa: E402
 from gpt_peers import PEERS, loss_of  # noqa: E402
+from peers import ROWS, Row, compared, tell  # noqa: E402
 
 from labkit.transformer import Config, Decoder, generate  # noqa: E402
 from labkit.transformer.counting import count, flops  # noqa: E402
@@ -45,7 +46,7 @@ def build(name: str, config: Config) -> torch.nn.Module | None:
     try:
         return PEERS[name](ours, config)
     except ImportError as missing:
-        print(f"  {name} is left out: {missing}")
+        tell(Row(f"{name}", note=f"left out: {missing}", missing=name))
         return None
 
 
@@ -113,23 +114,32 @@ def bench_training(config: Config, rounds: int) -> None:
         )
     for name, trainee in trainees.items():
         if name != OURS:
-            ratios = [theirs / own for theirs, own in zip(trainee.seconds, ours, strict=True)]
-            tell(f"tokens/s of labkit over {name}", statistics.median(ratios), TARGETS.get(name))
-            most = statistics.median(trainee.seconds) * peak / step_flops(config)
-            fastest = min(trainee.seconds) / min(ours)
-            print(f"      fastest steps {fastest:.2f}; a step of nothing but products at the peak rate: {most:.2f}")
-
-
-def tell(what: str, ratio: float, target: float | None) -> None:
-    """One ratio, and whether the target is met."""
-    verdict = "" if target is None else f"  (target {target:.2f}: {'met' if ratio >= target else 'MISSED'})"
-    print(f"  → {what}: {ratio:.2f}{verdict}")
+            own, theirs, ratio = compared(zip(ours, trainee.seconds, strict=True))
+            most = theirs * peak / step_flops(config)
+            note = f"fastest steps {min(trainee.seconds) / min(ours):.2f}x; nothing but products {most:.2f}x"
+            rates = BATCH * TOKENS / own, BATCH * TOKENS / theirs
+            tell(Row(f"a training step, {name}", "tokens/s", *rates, ratio, TARGETS.get(name), note))
 
 
 def peak_memory() -> float:
     """The most memory that this process has had, in MiB; NaN where the system does not tell."""
     status = Path("/proc/self/status")
     return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) / 1024 if status.is_file() else float("nan")
+
+
+def bench_memory(config: Config) -> None:
+    """The memory of every peer beside ours."""
+    needed = {}
+    for name in (OURS, *PEERS):
+        command = [sys.executable, __file__, "--memory-of", name, "--vocabulary", str(config.vocabulary)]
+        told = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {ROWS: os.devnull})
+        found = re.fullmatch(r"([\d.]+) MiB\n", told.stdout) if told.returncode == 0 else None
+        if found:
+            needed[name] = float(found[1])
+        else:
+            print(f"  {name} was not measured: {(told.stdout + told.stderr)[-300:]}")
+    for name in needed.keys() & PEERS.keys():
+        tell(Row(f"memory of training, {name}", "MiB", needed[OURS], needed[name], needed[name] / needed[OURS]))
 
 
 def memory_of(name: str, config: Config) -> None:
@@ -143,7 +153,7 @@ def memory_of(name: str, config: Config) -> None:
     trainee = Trainee(model)
     for _ in range(3):
         trainee.step(*batch(config))
-    print(f"  {name:<20} {peak_memory() - base:7.0f} MiB")
+    print(f"{peak_memory() - base:.1f} MiB")
 
 
 def bench_generation(config: Config, tokens: int = 256, prompt: int = 16) -> None:
@@ -159,12 +169,10 @@ def bench_generation(config: Config, tokens: int = 256, prompt: int = 16) -> Non
             written[use_cache] = generate(model, ids, tokens, use_cache=use_cache)
             seconds[use_cache].append(time.process_time() - begin)
     same = (written[True] == written[False]).float().mean().item()
-    for use_cache, spent in seconds.items():
-        rate = tokens / statistics.median(spent)
-        print(f"  labkit {'with' if use_cache else 'without'} cache {rate:7.1f} tokens/s")
-    print(f"  {same:.1%} of the tokens are the same with and without")
-    ratios = [without / with_ for with_, without in zip(seconds[True], seconds[False], strict=True)]
-    tell(f"with cache over without, {tokens} tokens", statistics.median(ratios), 5.0)
+    with_, without, ratio = compared(zip(seconds[True], seconds[False], strict=True))
+    note = f"{same:.1%} of the tokens are the same"
+    rates = tokens / with_, tokens / without
+    tell(Row(f"{tokens} tokens with the cache, without", "tokens/s", *rates, ratio, 5.0, note))
     bench_their_generation(model, config, ids, tokens)
 
 
@@ -175,14 +183,15 @@ def bench_their_generation(ours: Decoder, config: Config, ids: torch.Tensor, tok
     except ImportError:
         return
     theirs.generation_config.update(use_cache=True, eos_token_id=None, pad_token_id=0, bos_token_id=0)
-    ratios = []
+    pairs = []
     for _ in range(3):
         begin = time.process_time()
         theirs.generate(ids, max_new_tokens=tokens, do_sample=False)
         middle = time.process_time()
         generate(ours, ids, tokens)
-        ratios.append((middle - begin) / (time.process_time() - middle))
-    print(f"  tokens/s of labkit over transformers, both with cache: {statistics.median(ratios):.2f}")
+        pairs.append((time.process_time() - middle, middle - begin))
+    own, other, ratio = compared(pairs)
+    tell(Row(f"{tokens} tokens, transformers, both with cache", "tokens/s", tokens / own, tokens / other, ratio))
 
 
 def main() -> None:
@@ -201,10 +210,7 @@ def main() -> None:
         bench_training(config, options.rounds)
     if "memory" not in options.without:
         print("peak memory of training, each in a process of its own")
-        for name in (OURS, *PEERS):
-            command = [sys.executable, __file__, "--memory-of", name, "--vocabulary", str(options.vocabulary)]
-            told = subprocess.run(command, check=False, capture_output=True, text=True)
-            print(told.stdout if told.returncode == 0 else f"  {name} failed: {told.stderr[-300:]}\n", end="")
+        bench_memory(config)
     if "generation" not in options.without:
         print("generation, one sequence, greedy")
         bench_generation(config)

@@ -119,7 +119,7 @@ def _row(
     """Texts a second beside one peer, with what the peer found."""
     what = f"near-duplicates of {len(texts):,} texts beside {name}"
     if importlib.util.find_spec(module) is None:
-        return Row(what, note=f"{module} is not installed: pip install {module}")
+        return Row(what, note=f"{module} is not installed", missing=module)
     ours_seconds, their_seconds, ratio = paired(lambda: by_labkit(texts), lambda: theirs(texts), rounds)
     removed = theirs(texts)
     wanted = {i for i in later if i < len(texts)} if len(texts) == TEXTS else by_labkit(texts)

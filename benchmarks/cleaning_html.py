@@ -28,7 +28,7 @@ def bench(rounds: int) -> list[Row]:
     try:
         extract = importlib.import_module("trafilatura").extract
     except ImportError as error:
-        return [Row("main text of pages", note=f"trafilatura does not load here: {error}"), *repairs(rounds)]
+        return [Row("main text of pages", note=f"does not load here: {error}", missing="trafilatura"), *repairs(rounds)]
     rows = []
     for language, asked in (("en", 10.0), ("zh", 10.0)):
         made = pages(language)
@@ -56,7 +56,7 @@ def repairs(rounds: int) -> list[Row]:
     try:
         ftfy = importlib.import_module("ftfy")
     except ImportError as error:
-        return [Row("repair of mojibake", note=f"ftfy does not load here: {error}")]
+        return [Row("repair of mojibake", note=f"does not load here: {error}", missing="ftfy")]
     text = corpora.load("wikipedia", quiet=True).text[:400_000].replace("é", "Ã©", 3)
     same = repair(text, chinese=False).text == ftfy.fix_text(text, **SETTINGS)
     ours, theirs, ratio = paired(lambda: repair(text, chinese=False), lambda: ftfy.fix_text(text, **SETTINGS), rounds)

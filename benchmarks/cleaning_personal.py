@@ -96,7 +96,8 @@ def bench(rounds: int) -> list[Row]:
     for language in ("en", "zh"):
         theirs = presidio(language)
         if theirs is None:
-            rows.append(Row(f"personal data, {language}", note="presidio-analyzer and spacy are not installed"))
+            gone = "presidio-analyzer with spacy"
+            rows.append(Row(f"personal data, {language}", note=f"not installed: {gone}", missing=gone))
             continue
         for what, prose in (("nothing but labelled documents", 0), ("labelled documents in prose", 5_000)):
             rows.append(_rate(f"personal data, {language}, {what}", documents(language, 1, prose), theirs, rounds))

@@ -113,7 +113,7 @@ def bench(rounds: int = 3) -> list[Row]:
     try:
         import_module(f"{FILTERS}.gopher_quality_filter")
     except ImportError as missing:
-        return [Row("Gopher and C4 rules, datatrove", note=f"not measured: {missing}")]
+        return [Row("Gopher and C4 rules, datatrove", note=f"not measured: {missing}", missing="datatrove")]
     texts = documents()
     everything = lambda text: gopher(text).kept  # noqa: E731
     with same_words():
@@ -127,7 +127,8 @@ def bench(rounds: int = 3) -> list[Row]:
     try:
         rows.append(_row("Gopher, datatrove with its own words (spaCy)", everything, lambda t: all(theirs(t)), few, 1))
     except ImportError as missing:
-        rows.append(Row("Gopher, datatrove with its own words (spaCy)", note=f"not measured: {missing}"))
+        what = "Gopher, datatrove with its own words (spaCy)"
+        rows.append(Row(what, note=f"not measured: {missing}", missing="spacy"))
     return rows
 
 

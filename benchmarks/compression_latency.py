@@ -96,7 +96,7 @@ def bench(rounds: int) -> list[Row]:
     rows = [speed(f"{name}, float32", ours[name], model, rounds, asked=1.82) for name in ours]
     for name, peer in peers(model).items():
         if isinstance(peer, str):
-            rows.append(Row(f"8 bits, {name}", note=peer))
+            rows.append(Row(f"8 bits, {name}", note=peer, missing=name))
         else:
             asked = 1.5 if "torchao" in name else None
             rows.append(speed(f"8 bits, {name}", ours["8 bits"], peer, rounds, asked, error(peer, model)))

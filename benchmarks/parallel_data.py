@@ -9,7 +9,6 @@ slower rank, and what counts is the median of the ratios, round by round.
 
 import argparse
 import os
-import statistics
 import time
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
-from peers import Row  # noqa: E402
+from peers import Ratio, Row, compared  # noqa: E402
 
 from labkit.ranks import run_ranks  # noqa: E402
 
@@ -89,11 +88,9 @@ def stepper(wrap: Callable | None) -> Callable[[], None]:
     return step
 
 
-def turns(ours: Callable, theirs: Callable, rounds: int) -> tuple[float, float, float]:
+def turns(ours: Callable, theirs: Callable, rounds: int) -> tuple[float, float, Ratio]:
     """Median wall seconds of both, which take turns, and the median of the ratios; the first turn is not counted."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds + 1)][1:]
-    middle = statistics.median
-    return middle(a for a, _ in pairs), middle(b for _, b in pairs), middle(b / a for a, b in pairs)
+    return compared([(seconds(ours), seconds(theirs)) for _ in range(rounds + 1)][1:])
 
 
 def seconds(run: Callable) -> float:

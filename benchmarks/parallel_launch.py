@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch.distributed
-from peers import Row
+from peers import Row, compared
 
 from labkit.ranks import run_ranks, torchrun_script, world
 
@@ -39,19 +39,18 @@ def bench(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         script = torchrun_script(add_up, Path(folder, "add_up.py"))
         ours, theirs, bare = zip(*(_round(script) for _ in range(rounds)), strict=True)
-    middle = statistics.median
-    ratio = middle(b / a for a, b in zip(ours, theirs, strict=True))
+    own, other, ratio = compared(zip(ours, theirs, strict=True))
     return [
         Row(
             "start of 2 ranks, run_ranks against torchrun",
             "s",
-            middle(ours),
-            middle(theirs),
+            own,
+            other,
             ratio,
             1 / MOST,
             f"first: {first:.2f} s",
         ),
-        Row("the same without a group (torch is not imported)", note=f"{middle(bare):.2f} s"),
+        Row("the same without a group (torch is not imported)", note=f"{statistics.median(bare):.2f} s"),
     ]
 
 

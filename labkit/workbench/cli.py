@@ -69,12 +69,13 @@ def doctor(as_json: bool) -> None:
     help="ci: a minute, laptop: minutes, gpu: the real thing.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Notebooks at a time.")
-@click.option("--html", is_flag=True, help="Write a page per notebook that can be mailed: pictures inside.")
+@click.option("--html", is_flag=True, help="A page per notebook, pictures inside, and report.html on the whole run.")
 @click.option(
     "--timeout", type=click.IntRange(min=1), help="Seconds for one cell.  [default: 600, more at other scales]"
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the executed copies.  [default: _runs]")
 @click.option("--parameter", "-p", multiple=True, metavar="NAME=VALUE", help="Set another parameter, as in -p seed=3.")
+@click.option("--fresh", is_flag=True, help="A new interpreter for each kernel, not a fork (LABKIT_FRESH_KERNELS=1).")
 @one_sentence
 def run(
     notebooks: tuple[str, ...],
@@ -84,6 +85,7 @@ def run(
     timeout: int | None,
     out: str | None,
     parameter: tuple[str, ...],
+    fresh: bool,
 ) -> None:
     """Run notebooks from top to bottom and check every claim.
 
@@ -99,15 +101,17 @@ def run(
       labkit run 02 --html --out report  a page to hand in
     """
     from labkit.workbench import notebooks as course
-    from labkit.workbench import report, runner
+    from labkit.workbench import report, reporting, runner
 
     paths = course.find(notebooks)
-    runs = runner.run(paths, scale, jobs, html, timeout, out, dict(map(_pair, parameter)))
+    runs = runner.run(paths, scale, jobs, html, timeout, out, dict(map(_pair, parameter)), fresh)
     _show_runs(runs)
     click.echo(f"\n{report.claims_table([{'notebook': run.name, **claim} for run in runs for claim in run.claims])}")
     for run in runs:
         if run.report:
             click.echo(f"report: {run.report}")
+    if html and runs:
+        click.echo(f"report on all: {reporting.overview(runs, runner.out_folder(paths, out))}")
     _leave(runs)
 
 
@@ -180,6 +184,11 @@ def lab(arguments: tuple[str, ...]) -> None:
 
 def main() -> NoReturn:
     """Run the command line; a console that cannot show a character gets a question mark, never a traceback."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us; the next file opened would stand in its place
+            nothing = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(nothing.fileno(), True)
+            setattr(sys, name, nothing)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.workbench import notebooks
+from labkit.workbench import notebooks, report
 from tests.project import ROOT
 from tests.workbench.notebook_files import CLAIM_TYPE, course, write
 
@@ -186,7 +186,15 @@ def test_claims_come_back_in_order_from_any_outputs(records):
     shown = [{"output_type": "display_data", "metadata": {}, "data": {CLAIM_TYPE: record}} for record in records]
     other = [{"output_type": "stream", "name": "stdout", "text": "x"}, {"output_type": "display_data", "data": {}}]
     cells = [{"cell_type": "code", "source": "", "outputs": [*other, each]} for each in shown]
-    assert notebooks.claims_in(json.loads(json.dumps({"cells": cells}))) == records
+    found = notebooks.claims_in(json.loads(json.dumps({"cells": cells})))
+    assert found == [{**notebooks.NO_CLAIM, **record} for record in records]
+
+
+def test_a_record_that_lacks_a_part_is_a_claim_that_does_not_hold():
+    shown = [{"output_type": "display_data", "data": {CLAIM_TYPE: {"statement": "x", "measured": 1}}}]
+    (record,) = notebooks.claims_in({"cells": [{"cell_type": "code", "source": "", "outputs": shown}]})
+    assert record == {"kind": "unknown", "statement": "x", "measured": 1, "expected": None, "passed": False}
+    assert "0 of 1 unknown" in report.claims_table([{"notebook": "a", **record}])
 
 
 def test_scales_are_those_of_the_session():
