@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help run lab test bench save colab endurance gpu golden lint format browser sandbox nbgrader actionlint clean
+.PHONY: help run lab test bench save colab endurance gpu golden visits lint format browser sandbox nbgrader actionlint clean
 .NOTPARALLEL:
 
 help:
@@ -61,6 +61,10 @@ format: $(READY)
 # The small pictures of each page's layout, made anew: look at _screenshots/ afterwards.
 golden: browser
 	@LABKIT_GOLDEN=write $(BIN)/python -m pytest -m browser tests/browser -n 2 --dist=loadfile
+
+# Every page in a real browser, every control driven to both of its ends, exercises answered, axe-core asked.
+visits: browser
+	@LABKIT_VISITS=all $(BIN)/python -m pytest -m browser tests/browser -n 2 --dist=loadfile
 
 # What lies outside this folder (texts, models, progress) stays, and is named.
 clean:

@@ -107,7 +107,7 @@ class Ledger:
     def _repr_html_(self) -> str:
         names = "".join(
             f"<th scope=col style='{_CELL}'>{n}</th>"
-            for n in ("", "kind", "statement", "measured", "expected", "source")
+            for n in ("verdict", "kind", "statement", "measured", "expected", "source")
         )
         rows = "".join(_row(record) for record in self)
         caption = f"<caption style='{_CELL};font-weight:600'>{escape(self.summary())}</caption>"
@@ -117,6 +117,7 @@ class Ledger:
 
 
 _CELL = f"text-align:left;vertical-align:top;padding:4px 8px;color:{display.INK};background:{display.CARD}"
+_LONG = f"{_CELL};overflow-wrap:anywhere"  # so that the table never needs to be scrolled sideways
 OTHERWISE = "The bound was found with the numbers of the page. Yours lie beyond it: worth a thought, no mistake."
 _records: dict[tuple[str, str], Record] = {}  # this kernel's memory: running a cell again replaces its line
 
@@ -188,7 +189,7 @@ def _verdict(record: Record) -> str:
     sign, edge = ("✓ holds", "#1a7f37") if record.passed else ("✗ fails", "#cf222e")
     return (
         f"<div style='border-left:5px solid {edge};border-radius:4px;padding:6px 12px;max-width:60em;margin:2px 0;"
-        f"line-height:1.45;background:{display.CARD};color:{display.INK}'>"
+        f"overflow-wrap:anywhere;line-height:1.45;background:{display.CARD};color:{display.INK}'>"
         f"<strong style='color:{display.INK}'>{sign}</strong> {_badge(record.kind)} {escape(record.statement)}"
         f"<div style='color:{display.QUIET}'>{escape(record.figures())} · {escape(record.source)}</div></div>"
     )
@@ -196,5 +197,6 @@ def _verdict(record: Record) -> str:
 
 def _row(record: Record) -> str:
     texts = (record.statement, record.measured_text(), record.expected_text(), record.source)
-    cells = ["✓" if record.passed else "✗ fails", _badge(record.kind), *(escape(text) for text in texts)]
-    return "<tr>" + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells) + "</tr>"
+    short = ("✓" if record.passed else "✗ fails", _badge(record.kind))
+    cells = [(_CELL, cell) for cell in short] + [(_LONG, escape(text)) for text in texts]
+    return "<tr>" + "".join(f"<td style='{style}'>{cell}</td>" for style, cell in cells) + "</tr>"

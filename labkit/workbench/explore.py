@@ -53,6 +53,7 @@ class Explorer(widgets.VBox):
         self._size: tuple[float, float] | None = None
         self._quiet = False
         self._alt, self._error, self._image = "", "", ""
+        self._drawn_for: dict[str, Any] = {}
         self._view = widgets.HTML()
         super().__init__([*(control.row for control in self._controls.values()), self._view])
         for control in self._controls.values():
@@ -128,8 +129,9 @@ class Explorer(widgets.VBox):
         if self._pending is not None:
             self._pending.cancel()
         self._pending = None
+        values = self.values
         try:
-            figure = self._fitted(_drawn(self._draw(**self.values)))
+            figure = self._fitted(_drawn(self._draw(**values)))
             self._alt, self._error = style.alt_of(figure), ""
             caption = f'{_CAPTION}<span aria-live="polite">{escape(self._alt)}</span>'
             self._image = f"{style.html(figure).removesuffix('</figure>')}{caption}{_END}"
@@ -138,6 +140,7 @@ class Explorer(widgets.VBox):
             self._alt = f"No figure for {self._settings()}: {self._error}"
             self._image = self._apology()
         self._view.value = self._image
+        self._drawn_for = values  # last of all: a front end may move controls in a thread of its own
 
     def _fitted(self, drawn: Figure | Axes | style.Marked) -> Figure | style.Marked:
         if isinstance(drawn, style.Marked):

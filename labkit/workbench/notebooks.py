@@ -18,6 +18,8 @@ from labkit.workbench.names import nearest
 DISTRIBUTION = "llm-labkit"
 CLAIM = "application/vnd.labkit.claim+json"
 FOLDER_VARIABLE = "LABKIT_NOTEBOOKS"
+# What a record has at least; a page can write one that labkit has not made.
+NO_CLAIM = {"kind": "unknown", "statement": "no whole claim", "measured": None, "expected": None, "passed": False}
 SCALES = ("ci", "laptop", "gpu")
 CHECKOUT = Path(__file__).parents[2]  # where the package lies beside its notebooks, if it was not installed by itself
 
@@ -230,7 +232,7 @@ def parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def claims_in(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the records of the claims ledger that stand in the outputs, in order."""
+    """Give the records of the claims ledger that stand in the outputs, in order; what lacks a part does not hold."""
     outputs = (output for cell in code_cells(notebook) for output in cell.get("outputs", []))
     records = (output.get("data", {}).get(CLAIM) for output in outputs)
-    return [dict(record) for record in records if isinstance(record, dict)]
+    return [{**NO_CLAIM, **record} for record in records if isinstance(record, dict)]

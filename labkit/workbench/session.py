@@ -5,6 +5,7 @@ import os
 import platform
 import random
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from numbers import Integral
@@ -14,7 +15,7 @@ import matplotlib
 import numpy as np
 
 from labkit.figures import style
-from labkit.workbench import installing
+from labkit.workbench import installing, room
 from labkit.workbench.names import unknown
 
 SCALES = ("ci", "laptop", "gpu")
@@ -60,21 +61,42 @@ class Lab:
         smaller = SCALES[: SCALES.index(self.scale) + 1]
         return next(offered[name] for name in reversed(smaller) if offered[name] is not _NOT_GIVEN)
 
+    def room(
+        self, what: str, need: Callable[[Any], Any], *, ci: Any, laptop: Any = _NOT_GIVEN, gpu: Any = _NOT_GIVEN
+    ) -> Any:
+        """Give the value for this scale as `pick` does, and say first what memory it needs and what is free here.
 
-def start(scale: str = "ci", seed: int | Any = 0, torch: bool = False) -> Lab:
+        `need(value)` gives bytes, or bytes by part; `what` begins the sentence: "the letter model needs 0.6 GB, …".
+
+        Raises:
+            ValueError: at the scale "gpu", if the device cannot hold it; the message names a smaller scale that fits.
+        """
+        small = Lab("laptop", self.seed, self.where).pick(ci=ci, laptop=laptop)
+        picked = {"ci": ci, "laptop": small, "gpu": small if gpu is _NOT_GIVEN else gpu}
+        upto = SCALES[: SCALES.index(self.scale) + 1]
+        needs = {scale: room.total(need(picked[scale])) for scale in upto}
+        room.announce(what, needs, self.scale, self.device)
+        return picked[self.scale]
+
+
+def start(scale: str = "ci", seed: int | Any = 0, torch: bool = False, needs: Iterable[str] = ()) -> Lab:
     """Begin a notebook: seed what is random, set the look of figures, and print one line that says where it runs.
 
     `torch=True` seeds torch as well and finds its device; torch is also seeded when it is already imported. At the
     scale "ci" torch then computes on one thread.
 
+    `needs` names the extras that the page uses, as in `needs=("text", "models")`. A hosted notebook gets what it lacks
+    of them, without moving what is there; elsewhere a line tells what is missing, and the page goes on.
+
     Raises:
-        ValueError: if the scale is unknown or the seed is not a whole number from 0 to 4,294,967,295.
+        ValueError: if the scale or one of `needs` is unknown, or the seed no whole number from 0 to 4,294,967,295.
     """
     if scale not in SCALES:
         raise ValueError(unknown("scale", scale, SCALES))
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"the seed is {seed!r}; it must be a whole number from 0 to 4294967295, as in seed=0")
-    installing.complete()  # a fresh Colab lacks what its own packages do not bring
+    wanted = (needs,) if isinstance(needs, str) else tuple(needs)
+    installing.complete(*wanted, hosted=_where() != "local")  # a fresh Colab lacks what its own packages do not bring
     # Before torch is imported: OpenMP threads that wait asleep. Spinning ones made a small training run twenty times
     # slower on two cores that had other work; asleep they cost nothing that could be measured.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")

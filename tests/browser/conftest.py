@@ -11,14 +11,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import installed
-from tests.browser.lab import Page
+from tests.browser.lab import PATIENCE, USUAL, Page
+from tests.project import ROOT
 
-pytest.register_assert_rewrite("tests.browser.pages")
+pytest.register_assert_rewrite("tests.browser.pages", "tests.browser.keyboard")
 # Chromium asks its makers' servers for this and that when it starts; a test must not.
 QUIET = ("background-networking", "component-update", "sync")
 ARGUMENTS = [
@@ -40,17 +42,34 @@ def server():
     """Address, token and folder of a JupyterLab that leaves nothing outside a temporary folder."""
     # Not pytest's own folder: the paths of kernels' sockets must be short.
     home = Path(tempfile.mkdtemp(prefix="lab-"))
-    for name, values in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
     (home / "pages").mkdir()
+    with serving(home, [sys.executable, "-m", "jupyterlab"], {"ServerApp.root_dir": home / "pages"}) as found:
+        yield *found, home / "pages"
+
+
+@pytest.fixture(scope="module")
+def course():
+    """Address, token and folder of `labkit lab`, over a copy of the course's notebooks."""
+    home = Path(tempfile.mkdtemp(prefix="lab-"))
+    folder = home / "course" / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
+    names = {"LABKIT_NOTEBOOKS": str(folder)}
+    with serving(home, [sys.executable, "-m", "labkit.workbench.cli", "lab"], {}, names) as found:
+        yield *found, home
+
+
+@contextmanager
+def serving(home, program, options, names=()):
+    """A JupyterLab started by a program, its own files in `home`: its address and its token, until the block ends."""
+    for name, values in SETTINGS.items():
+        write_settings(home, name, values)
     port, token = free_port(), secrets.token_hex(16)
+    line = [*program, "--no-browser", "--allow-root", *given(port, token, options)]
     with open(home / "server.log", "w") as log:
-        process = subprocess.Popen(command(port, token, home), env=environment(home), stdout=log, stderr=log)
+        process = subprocess.Popen(line, env=environment(home) | dict(names), stdout=log, stderr=log)
     try:
         wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", process, home / "server.log")
-        yield f"http://127.0.0.1:{port}", token, home / "pages"
+        yield f"http://127.0.0.1:{port}", token
     finally:
         process.terminate()
         try:
@@ -61,18 +80,24 @@ def server():
         shutil.rmtree(home, ignore_errors=True)
 
 
-def command(port, token, home):
-    options = {
+def write_settings(home, name, values):
+    """Settings of a JupyterLab in `home`, as its reader would make them; they hold from the next page on."""
+    path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+def given(port, token, options):
+    """The command line of a server that only this machine can ask, and only with the token."""
+    every = {
         "ip": "127.0.0.1",
         "port": port,
         "IdentityProvider.token": token,
         "ServerApp.port_retries": 0,
-        "ServerApp.root_dir": home / "pages",
         "LabApp.expose_app_in_browser": True,
         "KernelManager.transport": "ipc" if os.name == "posix" else "tcp",
     }
-    given = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *given]
+    return [f"--{name}={value}" for name, value in (every | options).items()]
 
 
 def environment(home):
@@ -88,7 +113,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(address, process, log, seconds=60):
+def wait_for(address, process, log, seconds=180):
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -125,9 +150,9 @@ def open_notebook(server, browser):
         name = f"{len(os.listdir(folder))}-{secrets.token_hex(4)}"
         (folder / name).mkdir()
         shutil.copy(path, folder / name)
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 1000}))
+        contexts.append(browser.new_context(viewport=USUAL))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{address}/lab/workspaces/{name}/tree/{name}/{Path(path).name}?token={token}&reset")
         return Page(page)
 
@@ -139,8 +164,8 @@ def open_notebook(server, browser):
 
 def end_kernels(address, token):
     """Ends what a page has left running: a closed browser does not, and a few kernels with models fill a machine."""
-    with urllib.request.urlopen(f"{address}/api/kernels?token={token}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}/api/kernels?token={token}", timeout=180) as answer:
         kernels = [kernel["id"] for kernel in json.load(answer)]
     for kernel in kernels:
         request = urllib.request.Request(f"{address}/api/kernels/{kernel}?token={token}", method="DELETE")
-        urllib.request.urlopen(request, timeout=60).close()
+        urllib.request.urlopen(request, timeout=180).close()

@@ -1,33 +1,48 @@
-"""JupyterLab as the tests use it: run all cells, move a slider, edit a cell, look at it in another theme."""
+"""JupyterLab as the tests use it: run all cells, edit a cell, ask its kernel, look at it in another theme."""
 
-import time
+import ast
+import json
 
 IDLE = """() => {
   const session = window.jupyterapp?.shell.currentWidget?.sessionContext?.session;
   return session?.kernel?.status === 'idle';
 }"""
+FRONT = "path => window.jupyterapp.shell.currentWidget?.context?.path === path"
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 CELLS = "() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"
 EDIT = """async ([id, source]) => {
-  const {content, sessionContext} = window.jupyterapp.shell.currentWidget;
+  const {content} = window.jupyterapp.shell.currentWidget;
   content.activeCellIndex = content.widgets.findIndex(cell => cell.model.id === id);
   content.activeCell.model.sharedModel.setSource(source);
   await window.jupyterapp.commands.execute('notebook:run-cell');
 }"""
-THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
-# What stands in the output that holds a slider: the words of its pictures and captions.
-PICTURE = """handle => {
-  const output = handle.closest('.jp-OutputArea-output');
-  const images = [...output.querySelectorAll('img')].map(image => image.alt);
-  return [...images, ...[...output.querySelectorAll('figcaption')].map(caption => caption.innerText)].join(' | ');
+SHOWN = """id => {
+  const cell = window.jupyterapp.shell.currentWidget.content.widgets.find(cell => cell.model.id === id);
+  return cell.node.querySelector('.jp-Cell-outputArea')?.innerText ?? '';
 }"""
+ASK = """async ([code, expression]) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const asked = {code, silent: true, store_history: false, user_expressions: {answer: expression}};
+  const {content} = await kernel.requestExecute(asked).done;
+  return content;
+}"""
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+# The command ends before the new colours are there.
+COLOURED = """dark => {
+  const ground = getComputedStyle(document.body).getPropertyValue('--jp-layout-color0').trim();
+  return (ground.startsWith('#1') || ground === 'black') === dark;
+}"""
+# What was asked for last has been painted after two frames.
+PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 SCROLL = """top => {
-  const panel = document.querySelector('.jp-WindowedPanel-outer');
+  const panel = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer');
   panel.scrollTop = top;
   return [panel.scrollHeight, panel.clientHeight];
 }"""
 TALL = 4000  # pixels of one picture
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+USUAL = {"width": 1200, "height": 1000}
+PATIENCE = 300_000  # milliseconds for anything; only a page that is stuck takes that long
 
 
 class Page:
@@ -42,12 +57,21 @@ class Page:
         """The cells as they stand now, as the dictionaries of the notebook format."""
         return self.page.evaluate(CELLS)
 
+    def path(self):
+        """The file that is in front."""
+        return self.page.evaluate("() => window.jupyterapp.shell.currentWidget?.context?.path")
+
+    def come_to(self, path):
+        """Waits until another file is in front, its kernel started."""
+        self.page.wait_for_function(FRONT, arg=path)
+        self.page.wait_for_function(IDLE)
+
     def run_all(self):
         """Runs every cell and waits until the kernel has nothing left to do."""
-        self.page.set_default_timeout(300_000)
+        self.page.set_default_timeout(2 * PATIENCE)
         self.page.evaluate(RUN_ALL)
         self.page.wait_for_function(IDLE)
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(PATIENCE)
 
     def run_cell(self, cell_id, source):
         """Puts another source into a cell, runs it, and gives its outputs."""
@@ -55,36 +79,35 @@ class Page:
         self.page.wait_for_function(IDLE)
         return next(cell["outputs"] for cell in self.cells() if cell["id"] == cell_id)
 
-    def sliders(self):
-        """The handle of every slider, in the order of the page."""
-        return self.page.locator(".jp-OutputArea-output .noUi-handle").all()
+    def shown(self, cell_id):
+        """The words that a reader sees below a cell, each white space one blank."""
+        return " ".join(self.page.evaluate(SHOWN, cell_id).split())
 
-    def picture_beside(self, slider):
-        """The words of the picture that a slider belongs to: alt text and caption."""
-        return slider.evaluate(PICTURE)
+    def asked(self, expression, code=""):
+        """The value of a Python expression in the page's kernel, as plain data; `code` runs before it."""
+        reply = self.page.evaluate(ASK, [code, f"__import__('json').dumps({expression})"])
+        answer = reply.get("user_expressions", {}).get("answer", reply)
+        if reply["status"] != "ok" or answer["status"] != "ok":
+            raise RuntimeError(f"the kernel cannot say {expression}: {answer.get('ename')}: {answer.get('evalue')}")
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
-    def move(self, slider):
-        """Moves a slider by the keyboard, one step up, or down from its end; gives the words before and after."""
-        before = self.picture_beside(slider)
-        at_the_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
-        slider.focus()
-        slider.press("ArrowLeft" if at_the_end else "ArrowRight")
-        end = time.monotonic() + 20
-        while self.picture_beside(slider) == before and time.monotonic() < end:
-            self.page.wait_for_timeout(50)
-        return before, self.picture_beside(slider)
+    def wear(self, theme):
+        """Changes to the light or the dark theme."""
+        self.page.evaluate(THEME, THEMES[theme])
+        self.page.wait_for_function(COLOURED, arg=theme == "dark")
+        self.page.evaluate(PAINTED)
 
     def screenshots(self, folder, name, theme, most=1):
         """The notebook as pictures `name-theme-1.png` and so on, `most` of them at most; gives their paths."""
-        self.page.evaluate(THEME, THEMES[theme])
-        self.page.set_viewport_size({"width": 1200, "height": TALL})
-        self.page.wait_for_timeout(500)
+        self.wear(theme)
+        self.page.set_viewport_size({"width": USUAL["width"], "height": TALL})
         whole, visible = self.page.evaluate(SCROLL, 0)
         paths = []
         for number, top in enumerate(range(0, whole, visible)[:most], 1):
             self.page.evaluate(SCROLL, top)
-            self.page.wait_for_timeout(200)
+            self.page.evaluate(PAINTED)
             paths.append(folder / f"{name}-{theme}-{number}.png")
             self.page.screenshot(path=paths[-1])
-        self.page.set_viewport_size({"width": 1200, "height": 1000})
+        self.page.set_viewport_size(USUAL)
+        self.page.evaluate(SCROLL, 0)
         return paths

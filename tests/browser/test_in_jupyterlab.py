@@ -1,17 +1,12 @@
-"""A page in a real JupyterLab: sliders move pictures, errors are seen, the exercises of the start page answer."""
+"""A page in a real JupyterLab: controls move pictures, errors are seen, wrong words and dead pictures are found."""
 
-import ast
-
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.browser.lab import THEMES
-from tests.browser.pages import SCREENSHOTS, move_every_slider, said, unwanted
-from tests.project import ROOT
+from tests.browser import axe, keyboard
+from tests.browser.pages import NOT_OURS, OURS, dead_controls, failed_corners, unwanted
+from tests.browser.writing import written
 
 pytestmark = pytest.mark.browser
-START = ROOT / "notebooks" / "00_start_here.ipynb"
 EXPLORABLE = """\
 import labkit
 from labkit.figures import style
@@ -21,69 +16,44 @@ def draw(order=2, k=0.5):
     style.describe(figure, f"two bars, {order} and {k:.2f}")
     return figure
 labkit.explore(draw, order=(1, 5), k=(0.0, 1.0))"""
+DEAD = EXPLORABLE.replace("{order}", "some")
+UNREADABLE = """\
+from IPython.display import HTML
+HTML('<div style="background:#ffffff"><h2>one</h2><h5>five</h5><span style="color:#cccccc">pale</span>'
+     '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><input type="text"></div>')"""
 
 
-def written(path, *sources):
-    """A notebook of these code cells, written to a file."""
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
-    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources], metadata=kernel), path)
-    return path
-
-
-def test_a_slider_moves_its_picture_by_keyboard(open_notebook, tmp_path):
+def test_sliders_move_their_picture_by_keyboard_to_both_ends_and_back(open_notebook, tmp_path):
     page = open_notebook(written(tmp_path / "explorable.ipynb", EXPLORABLE))
     page.run_all()
     assert list(unwanted(page.cells())) == []
-    assert len(page.sliders()) == 2
-    move_every_slider(page)
-    assert page.picture_beside(page.sliders()[0]).startswith("two bars, 3 and 0.51")
-    for theme in THEMES:
-        assert page.screenshots(SCREENSHOTS, "a-slider", theme)
+    (explorable,) = keyboard.explorables(page)
+    moves = keyboard.drive(page, 0, explorable)
+    assert [(move.control, move.place) for move in moves] == [
+        ("order", 1),
+        ("order", 5),
+        ("order", 2),
+        ("k", 0),
+        ("k", 1),
+        ("k", 0.5),
+    ]
+    said = ["1 and 0.50", "5 and 0.50", "2 and 0.50", "2 and 0.00", "2 and 1.00", "2 and 0.50"]
+    assert [move.words for move in moves] == [f"two bars, {bars}" for bars in said]
+    assert list(failed_corners(page)) == []
+    assert keyboard.read(page)[0]["alt"] == "two bars, 2 and 0.50"
 
 
-def test_an_error_and_a_warning_on_a_page_are_seen(open_notebook, tmp_path):
-    page = open_notebook(written(tmp_path / "broken.ipynb", "import sys\nprint('careful', file=sys.stderr)", "1 / 0"))
+def test_a_dead_slider_an_error_a_warning_and_what_cannot_be_read_are_found(open_notebook, tmp_path):
+    sources = ("import sys\nprint('careful', file=sys.stderr)", "1 / 0", UNREADABLE, DEAD)
+    page = open_notebook(written(tmp_path / "broken.ipynb", *sources))
     page.run_all()
+    page.run_cell(page.cells()[2]["id"], sources[2])
+    page.run_cell(page.cells()[3]["id"], sources[3])
     assert list(unwanted(page.cells())) == [
         "cell 1 on stderr: careful\n",
         "cell 2: ZeroDivisionError: division by zero",
     ]
-
-
-@pytest.mark.parametrize("path", [START] if START.is_file() else [], ids=lambda path: path.stem)
-def test_the_exercises_of_the_start_page_answer_wrong_and_right(open_notebook, path):
-    from labkit.workbench.checking import all_exercises
-
-    page = open_notebook(path)
-    page.run_all()
-    exercises = [exercise for exercise in all_exercises() if exercise.notebook == path.stem]
-    assert exercises
-    for exercise in exercises:
-        cell = next(
-            cell for cell in page.cells() if cell["cell_type"] == "code" and f'"{exercise.id}"' in cell["source"]
-        )
-        assert "not started" in said(cell["outputs"])
-        wrong = page.run_cell(cell["id"], filled(cell["source"], exercise, number=0))
-        # A page shows the message as HTML or plain text; backquotes of the message are markup.
-        assert exercise.wrong[0].message.replace("`", "") in said(wrong)
-        assert f"{exercise.id}: correct" in said(page.run_cell(cell["id"], filled(cell["source"], exercise)))
-
-
-def filled(source, exercise, *, number=None):
-    """The source of a hole's cell, answered: with a wrong answer by its number, or else with the solution."""
-    if exercise.kind == "value":
-        answer = exercise.solution() if number is None else exercise.wrong[number].answer
-        return ast.unparse(Fill(repr(answer() if callable(answer) else answer)).visit(ast.parse(source)))
-    answer = "solution" if number is None else f"wrong[{number}].answer"
-    found = f'labkit.workbench.checking.find("{exercise.id}")'
-    return f'import labkit.workbench.checking\nlabkit.check("{exercise.id}")({found}.{answer});'
-
-
-class Fill(ast.NodeTransformer):
-    """Puts an answer in the place of `...`."""
-
-    def __init__(self, answer):
-        self.answer = ast.parse(answer, mode="eval").body
-
-    def visit_Constant(self, node):
-        return self.answer if node.value is ... else node
+    found = axe.faults(page.page, *OURS, leave_out=NOT_OURS)
+    for rule in ("color-contrast", "heading-order", "image-alt", "label"):
+        assert any(sentence.startswith(rule) for sentence in found), (rule, found)
+    assert list(dead_controls(page)) == ["order of explorable 1 can be moved, and the words below the picture stay"]

@@ -1,13 +1,15 @@
-"""Slides in a browser that has no network: formulas are set, nothing is cut off, all is local."""
+"""Slides and site in a browser without a network: formulas are set, nothing is cut off, all is local and for all."""
 
 import pytest
 
-from labkit.workbench.publishing import slides
+from labkit.workbench.publishing import site, slides
+from tests.browser import axe
 from tests.project import ROOT
 
 pytestmark = pytest.mark.browser
 WIDTH, HEIGHT = 1280, 720
 THEMES = {False: ("white", "rgb(255, 255, 255)"), True: ("moon", "rgb(0, 43, 54)")}  # and the colour of the ground
+READ_TO_ALL = (1, 6, 12)  # the slides that axe looks at: a title, text, outputs
 SLIDE = """() => {
   const slide = Reveal.getCurrentSlide(), box = slide.querySelector('.labkit-fit').getBoundingClientRect();
   const scrolls = slide.classList.contains('scrolls');
@@ -43,8 +45,25 @@ def test_slides_advance_with_formulas_and_pictures_and_nothing_is_cut_off(browse
         assert not slide["cut"] and not slide["wrong"] and not slide["left"] and slide["pictures"], (seen, slide)
         assert not slide["covered"] and slide["ground"] == THEMES[embed][1], (seen, slide)
         formulas += slide["formulas"]
+        if seen in READ_TO_ALL:
+            assert axe.faults(page, ".slides section.present:not(.stack)", leave_out=["mjx-container"]) == []
         if not slide["last"]:
             page.keyboard.press("Space")
     assert slide["last"] is (not embed) and formulas > 10
     assert errors == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
     context.close()
+
+
+def test_a_page_of_the_site_can_be_read_by_all_in_light_and_dark(browser, tmp_path):
+    built = site.build([ROOT / "notebooks" / "00_start_here.ipynb"], tmp_path / "site", work=tmp_path / "work")
+    for theme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, offline=True, color_scheme=theme)
+        page = context.new_page()
+        for name in ("notebooks/00_start_here.html", "claims.html", "exercises.html", "index.html"):
+            page.goto((built.path / name).as_uri())
+            page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+            assert axe.faults(page, "article.bd-article", leave_out=[".headerlink", "mjx-container"]) == [], (
+                name,
+                theme,
+            )
+        context.close()

@@ -23,8 +23,9 @@ def peak(run, folder):
     return most
 
 
-@pytest.mark.parametrize(("dropout", "low"), [(0.0, 0.97), (0.1, 0.9)])
-def test_two_steps_take_what_the_formula_says(dropout, low, tmp_path):
+# Seen between 0.85 and 0.98 for eight shapes: what the forward pass kept goes while the gradients come.
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_two_steps_take_no_more_than_the_formula_says_and_not_much_less(dropout, tmp_path):
     shape = Config(64, 64, layers=2, heads=2, width=64, positions="rotary", dropout=dropout)
 
     def train():
@@ -37,7 +38,7 @@ def test_two_steps_take_what_the_formula_says(dropout, low, tmp_path):
             optimizer.step()
 
     ratio = peak(train, tmp_path) / sum(training_bytes(shape, 8, 64).values())
-    assert low < ratio < 1.03, ratio
+    assert 0.8 < ratio <= 1, ratio
 
 
 def test_parts_by_hand():
