@@ -237,7 +237,7 @@ def claims_page(read: Mapping[Path, Mapping[str, Any]]) -> str:
     parts = ["# Claims", f"{report.totals([claim for made in claims.values() for claim in made])}."]
     for path, made in claims.items():
         if made:
-            head = ["| | kind | statement | measured | expected | source |", "|---|---|---|---|---|---|"]
+            head = ["| verdict | kind | statement | measured | expected | source |", "|---|---|---|---|---|---|"]
             rows = [_claim_row(claim) for claim in made]
             parts.append(f"## [{_title(read[path])}](notebooks/{path.name})\n\n" + "\n".join([*head, *rows]))
     return "\n\n".join(parts) + "\n"
