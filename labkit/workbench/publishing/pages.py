@@ -154,7 +154,7 @@ def index_page(course: Course, read: Mapping[Path, Mapping[str, Any]], documents
     """Give the start page: the first words of the README, its table of notebooks, and the table of contents."""
     readme = (course.root / "README.md").read_text(encoding="utf-8") if course.root else ""
     about = _readme_rows(readme)
-    rows = ["| | question | seconds | |", "|---|---|---|---|"]
+    rows = ["| notebook | question | seconds | try it |", "|---|---|---|---|"]
     for path, notebook in read.items():
         question, seconds = about.get(path.name, (_title(notebook), ""))
         page = f"[{path.stem[:2]}](notebooks/{path.name})"
