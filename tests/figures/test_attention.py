@@ -186,6 +186,11 @@ def test_tensors_lists_and_arrays_draw_the_same():
     assert len(alts) == 1
 
 
+def test_what_another_machine_would_train_otherwise_is_marked():
+    said = style.alt_of(attention.draw_weights(WEIGHTS, CAT, "Head", scores=False, varies=True))
+    assert said.startswith("Head: 3 queries, 3 keys; ‹“the” looks most at") and said.endswith("0.5›")
+
+
 def test_numbers_stand_in_small_matrices_and_masked_cells_carry_none():
     written = [text.get_text() for text in attention.draw_weights(WEIGHTS, CAT, allowed=CAUSAL).texts]
     assert written == ["1.00", "0.25", "0.75", "0.50", "0.20", "0.30"]

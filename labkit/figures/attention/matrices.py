@@ -41,13 +41,15 @@ def draw_weights(
     queries: Words | None = None,
     allowed: Array | None = None,
     scores: bool | None = None,
+    varies: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """An attention matrix: each row is a query and what it looks at, each column a key.
 
     `tokens` name the keys, and the queries too unless `queries` does. Cells that are not `allowed` (True = may attend),
     or hold no finite number, are hatched. Scores are drawn in two colours around zero; unless `scores` says what the
-    numbers are, they are scores if one lies outside [0, 1].
+    numbers are, they are scores if one lies outside [0, 1]. With `varies` what the words say of weights stands between
+    ‹ and ›: a model trained on another machine would have others.
 
     Raises:
         ValueError: if the tokens do not fit the matrix, or there are none.
@@ -59,7 +61,7 @@ def draw_weights(
     ax.set(xlabel="looks at (key)", ylabel="looks from (query)", title=title_of(title))
     bar = ax.get_figure().colorbar(image, ax=ax, shrink=0.8, label="weight" if shares else "score")
     bar.outline.set_visible(False)
-    describe(ax, sentence(matrix, hidden, tokens, rows, title=title, shares=shares))
+    describe(ax, sentence(matrix, hidden, tokens, rows, title=title, shares=shares, varies=varies))
     return ax
 
 
@@ -138,7 +140,16 @@ def cover(shapes: list) -> PolyCollection:
     return PolyCollection(shapes, facecolor=MASKED, edgecolor=QUIET, hatch="////", linewidth=0)
 
 
-def sentence(matrix: np.ndarray, hidden: np.ndarray, keys: Words, queries: Words, *, title: str, shares: bool) -> str:
+def sentence(
+    matrix: np.ndarray,
+    hidden: np.ndarray,
+    keys: Words,
+    queries: Words,
+    *,
+    title: str,
+    shares: bool,
+    varies: bool = False,
+) -> str:
     """Say in words what an attention matrix shows: for few queries where each looks, for many the strongest link."""
     start = f"{title or 'attention'}: {plural(len(queries), 'query', 'queries')}, {plural(len(keys), 'key')}"
     masked = f"; {hidden.sum()} of {hidden.size} cells masked" if hidden.any() else ""
@@ -146,8 +157,10 @@ def sentence(matrix: np.ndarray, hidden: np.ndarray, keys: Words, queries: Words
     if not shares and seen.size:
         return f"{start}; scores from {number(seen.min())} to {number(seen.max())}{masked}"
     if len(queries) > MOST_NAMED:
-        return f"{start}; {strongest(matrix, keys, queries)}{masked}"
-    return f"{start}; " + "; ".join(_row(row, keys, query) for row, query in zip(matrix, queries, strict=True)) + masked
+        said = strongest(matrix, keys, queries)
+    else:
+        said = "; ".join(_row(row, keys, query) for row, query in zip(matrix, queries, strict=True))
+    return f"{start}; {f'‹{said}›' if varies else said}{masked}"
 
 
 def _row(row: np.ndarray, keys: Words, query: object) -> str:
