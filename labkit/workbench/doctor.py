@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from labkit.workbench import installing, notebooks
+from labkit.workbench import installing, notebooks, room
 
 OLDEST, NEWEST = (3, 11), (3, 14)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
@@ -196,15 +196,6 @@ def _room() -> Iterable[Finding]:
     enough = free >= LEAST_DISK
     advice = f"make room: the course wants {LEAST_DISK / 1e9:.0f} GB"
     yield _found("room", "free disk", enough, f"{free / 1e9:,.1f} GB", advice)
-    memory = _free_memory()
+    memory = room.free("cpu")
     if memory is not None:
         yield Finding("room", "free memory", "ok", f"{memory / 1e9:,.1f} GB")
-
-
-def _free_memory() -> float | None:
-    """Give free bytes of memory, or None where nothing can tell: psutil comes with the extra `lab`."""
-    if util.find_spec("psutil"):
-        return float(importlib.import_module("psutil").virtual_memory().available)
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return None
