@@ -26,6 +26,7 @@ from labkit.workbench import forking
 from labkit.workbench.watching import Watch
 
 STARTUP = 120
+GOODBYE = 30.0  # seconds; after half of them a kernel that still clears up (a cluster, say) is told to end at once
 LONGEST_SOCKET_PATH = 100  # the system's limit is 104 to 108 bytes
 LONGEST_TEMPORARY_PATH = 30  # Ray adds 76 to it
 
@@ -57,7 +58,7 @@ class WatchedClient(PapermillNotebookClient):
     def create_kernel_manager(self) -> AsyncKernelManager:
         """Give a manager that asks `fork` before it starts a kernel itself."""
         manager = super().create_kernel_manager()
-        manager.ask = self.ask
+        manager.ask, manager.shutdown_wait_time = self.ask, GOODBYE
         return manager
 
     def ask(self, command: list[str], **kwargs: Any) -> Any:

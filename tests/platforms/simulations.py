@@ -76,7 +76,7 @@ PLACES = (
     Place("locale", "a C locale, and Python not told to read UTF-8", ASCII),
     Place("latin", "a locale of ISO 8859-1", {"LC_ALL": LATIN, "PYTHONUTF8": "0"}, impossible=no_latin),
     Place("home", "a home and a system that cannot be written", sealed=READ_ONLY, impossible=no_bubblewrap),
-    Place("homeless", "no home at all", {"HOME": "/nowhere/at/all"}),
+    Place("homeless", "no home at all", {"HOME": "/proc/nowhere"}),
     Place("network", "no network", sealed=(*READ_ONLY, "--unshare-net"), impossible=no_bubblewrap),
 )
 EVERYTHING = Place(

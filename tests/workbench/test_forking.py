@@ -249,8 +249,8 @@ def test_a_runner_that_is_killed_leaves_no_kernel_and_no_parent(tmp_path):
             assert process.poll() is None
             time.sleep(0.05)
         left = psutil.Process(process.pid).children(recursive=True)
+        assert any("forking_parent" in line(one) for one in left)  # now: it soon ends with the runner
         process.send_signal(signal.SIGKILL)
-    assert any("forking_parent" in line(one) for one in left)
     assert psutil.wait_procs(left, timeout=30)[1] == []
 
 

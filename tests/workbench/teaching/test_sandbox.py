@@ -333,7 +333,7 @@ import sys
 from labkit.workbench.grading.sandboxing.sandbox import Sandbox
 box = Sandbox(kind=sys.argv[1]).warm()
 box.run("def f(): return 1", "f", [()])
-print(box._place.process.pid, getattr(box._place._folder, "name", "/nowhere"), flush=True)
+print(box._place.process.pid, getattr(box._place._folder, "name", "/proc/nowhere"), flush=True)
 source = "import os, time\\ndef f():\\n    if os.fork() == 0: os.setsid()\\n    time.sleep(100)"
 box.run(source, "f", [()], seconds=100)
 """
