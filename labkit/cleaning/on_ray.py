@@ -7,11 +7,13 @@ result = run_on_ray(standard(), ["/shared/crawl.jsonl"], "ray://head:10001")  # 
 import logging
 import os
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,19 @@ __all__ = ["run_on_ray"]
 
 STARTS = 3  # of a cluster of this machine, when it is so busy that Ray gives up
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+GRAMMAR = "rfc3987_syntax"  # of web addresses; see `_grammar_later`
+LATER = """from importlib import import_module
+
+__path__ = {found!r}
+
+def is_valid_syntax(*given, **named):
+    return __getattr__("is_valid_syntax")(*given, **named)
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(import_module("{grammar}.syntax_helpers"), name)
+"""
 
 
 def run_on_ray(
@@ -138,7 +153,7 @@ def _near_copies(pipeline: Pipeline, band_keys: Any, texts: list[str]) -> Copies
 @contextmanager
 def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
     """Ray, connected and quiet; what is started here is ended here, one that is connected already is left alone."""
-    with _environment(QUIET):
+    with _environment(QUIET), _grammar_later():
         ray = need("ray", extra="scale", why="to run a pipeline on many machines")
         need("ray.data", extra="scale", why="to run a pipeline on many machines")
         ours = not ray.is_initialized()
@@ -151,6 +166,28 @@ def cluster(address: str | None, cpus: int, object_store: int) -> Iterator[Any]:
             finally:
                 if ours:
                     ray.shutdown()
+
+
+@contextmanager
+def _grammar_later() -> Iterator[None]:
+    """Let Ray start without a grammar that it never uses; `_environment` undoes what this sets.
+
+    Each process of Ray, and there are ten, imports jsonschema, which imports a package that first builds a grammar for
+    two seconds or more. A module of its name comes before it here, and fetches the real one when somebody asks for it.
+    """
+    real = PathFinder.find_spec(GRAMMAR)
+    if real is None or not real.submodule_search_locations:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        text = LATER.format(found=list(real.submodule_search_locations), grammar=GRAMMAR)
+        Path(folder, f"{GRAMMAR}.py").write_text(text, encoding="utf-8")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+        sys.path.insert(0, folder)
+        try:
+            yield
+        finally:
+            sys.path.remove(folder)
 
 
 def _turn() -> Any:

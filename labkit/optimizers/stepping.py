@@ -86,6 +86,8 @@ def blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     if tensors[0].device.type != "cpu" or not all(tensor.is_contiguous() for tensor in tensors):
         return [tensors]
     # Detached, since autograd, which has nothing to do here, would look at every operation.
+    if tensors[0].numel() <= BLOCK:  # in a small model the splitting costs as much as the step
+        return [tuple(tensor.detach() for tensor in tensors)]
     return zip(*(tensor.detach().view(-1).split(BLOCK) for tensor in tensors), strict=True)
 
 

@@ -108,3 +108,40 @@ def test_the_copies_found_by_band_keys_are_those_of_the_plain_run():
 def test_a_single_file_in_place_of_a_list_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="put it in brackets"):
         run_on_ray(Pipeline(()), str(tmp_path / "crawl.jsonl"))
+
+
+GRAMMAR = """
+import sys
+from labkit.cleaning import on_ray
+
+with on_ray._environment({}), on_ray._grammar_later():
+    import rfc3987_syntax
+    import subprocess
+    child = "import jsonschema, sys; print('rfc3987_syntax' in sys.modules, 'lark' in sys.modules)"
+    print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout.split())
+print("lark" in sys.modules, [rfc3987_syntax.is_valid_syntax("iri", iri) for iri in ("http://a.org/é", "not one")])
+from rfc3987_syntax import syntax_helpers
+print("lark" in sys.modules, hasattr(rfc3987_syntax, "no_such_name"), hasattr(rfc3987_syntax, "__wrapped__"))
+with on_ray._environment({}), on_ray._grammar_later():
+    pass
+"""
+
+
+def test_a_grammar_that_ray_never_uses_is_built_when_somebody_asks_for_it(tmp_path):
+    pytest.importorskip("rfc3987_syntax")
+    pytest.importorskip("jsonschema")
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, sys\nsys.path.insert(0, {str(ROOT)!r})\nbefore = dict(os.environ), [*sys.path]\n{GRAMMAR}"
+    )
+    with script.open("a") as file:
+        file.write("print((dict(os.environ), sys.path) == before)\n")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("['True', 'False']\nFalse [True, False]\nTrue False False\nTrue\n", "")
+
+
+def test_without_that_grammar_there_is_nothing_to_put_before_it(monkeypatch):
+    monkeypatch.setattr(on_ray.PathFinder, "find_spec", lambda name: None)
+    before = [*sys.path]
+    with on_ray._grammar_later():
+        assert sys.path == before

@@ -10,6 +10,8 @@ from unittest import mock
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
+from labkit.training.prefetching import Prefetched
+
 STEPS = {"08_adam_derivation": 2, "09_training_loop": 6}  # instead of thousands; what breaks, breaks in the first step
 FEW = 3  # steps of the other pages, and of the recipes
 # Numbers of single cells that make long loops: by page, by cell, what stands there and what stands in for it.
@@ -48,6 +50,9 @@ class FewSteps(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node):
+        recipe = ast.unparse(node.func).split(".")[-1] in ("Recipe", "replace")
+        if recipe and any(word.arg == "steps" and _is_pick(word.value) for word in node.keywords):
+            node.keywords.append(ast.keyword("warmup", ast.Constant(1)))  # that of the recipe would be longer
         self.generic_visit(node)
         if ast.unparse(node.func) == "raw_crawl" and _is_pick(node.args[0]):
             node.args[0] = next(word.value for word in node.args[0].keywords if word.arg == "ci")
@@ -131,6 +136,17 @@ def _few_tokens(generate):
     return write
 
 
+class InTurn(Prefetched):
+    """Batches made when they are wanted, on the same thread: torch's fake mode holds for one thread at a time."""
+
+    def __next__(self):
+        if "each" not in vars(self):
+            self.each = iter(self.batches)
+        batch = next(self.each)
+        self._state = self.batches.state_dict() if hasattr(self.batches, "state_dict") else None
+        return batch
+
+
 def _announced(announce, watch, told):
     def say(what, needs, scale, device):
         announce(what, needs, scale, device)
@@ -167,5 +183,6 @@ def _short_trainings(device):
         yield mock.patch.object(module, "generate", _few_tokens(module.generate))
     beams = pretraining.beam_search
     yield mock.patch.object(pretraining, "beam_search", _few_tokens(beams))
+    yield mock.patch.object(training, "prefetch", InTurn)
     search = training.search
     yield mock.patch.object(training, "search", lambda objective, trials, **how: search(objective, TRIALS, **how))

@@ -106,6 +106,14 @@ def test_long_loops_of_a_page_become_short_and_sizes_stay():
     ]
 
 
+def test_a_recipe_cut_to_a_few_steps_warms_up_in_one():
+    few = FewSteps("10_pretraining")
+    assert ast.unparse(few.visit(ast.parse("replace(small, steps=lab.pick(ci=150), width=8)"))) == (
+        "replace(small, steps=3, width=8, warmup=1)"
+    )
+    assert ast.unparse(few.visit(ast.parse("fit(model, steps=lab.pick(ci=150))"))) == "fit(model, steps=3)"
+
+
 # The others take longer: `python -m tests.gpu_scale` runs them all.
 @pytest.mark.parametrize("number", ["06"])
 def test_the_cells_of_the_device_run_at_scale_gpu(number):
