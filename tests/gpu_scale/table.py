@@ -38,6 +38,8 @@ def section(pages):
     """The section of benchmarks/RESULTS.md."""
     left = [f"{told['page']}, {name}: {why}" for told in pages for name, why in told["left_out"].items()]
     wrong = [f"{told['page']}, {name}: {why}" for told in pages for name, why in told["mistakes"].items()]
+    ran, of = (sum(told[key] for told in pages) for key in ("ran", "device"))
+    verdict = f"{ran} of {of} cells of the device ran on {len(pages)} pages; {len(wrong)} mistakes."
     headers = ["page", "code cells", "cells of the device that ran", "claims made"]
     headers += ["need by formula", "taken after that was said", "most on the device", "CPU seconds"]
     return {
@@ -50,5 +52,6 @@ def section(pages):
         "headers": headers,
         "rows": [row(told) for told in pages],
         "notes": [*NOTES, *(f"Left out: {line}" for line in left), *(f"Mistake: {line}" for line in wrong)],
+        "verdict": verdict,
         "passed": not wrong,
     }
