@@ -52,6 +52,7 @@ COURSE = {
     "11_finetuning": "finetuning",
     "12_evaluation": "evaluation",
     "13_data_cleaning": "cleaning",
+    "13_data_pipelines": "cleaning",
     "14_data_augmentation": "augmentation",
     "15_privacy": "privacy",
     "16_data_parallel": "data_parallel",

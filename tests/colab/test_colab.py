@@ -73,7 +73,8 @@ def test_the_machine_of_a_page_is_read_from_its_code():
     by_name = {page.stem: page for page in PAGES}
     assert kinds.kind_of(by_name["00_start_here"]) == PLAIN
     assert kinds.kind_of(by_name["06_attention_math"]) == TORCH
-    assert kinds.kind_of(by_name["13_data_cleaning"]) == TORCH  # it trains a model near its end
+    assert kinds.kind_of(by_name["13_data_cleaning"]) == PLAIN
+    assert kinds.kind_of(by_name["13_data_pipelines"]) == TORCH  # it trains a model near its end
     assert kinds.needs_of(by_name["06_attention_math"]) == ()
     assert "deepspeed" in kinds.needs_of(by_name["18_zero_and_deepspeed"])
 

@@ -79,6 +79,7 @@ def test_every_id_says_its_topic_and_no_id_comes_twice():
         ("09_training_loop", 10),
         ("10_pretraining", 8),
         ("13_data_cleaning", 12),
+        ("13_data_pipelines", 2),
         ("16_data_parallel", 10),
         ("17_model_parallel", 10),
         ("18_zero_and_deepspeed", 10),

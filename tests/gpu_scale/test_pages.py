@@ -22,7 +22,7 @@ CHOOSERS = {
     "labkit/workbench/doctor.py",  # only tells what there is
     "labkit/training/packing.py",  # only keeps the state of its random numbers
 }
-LEFT_TO_THE_MODEL = {("13_data_cleaning", "worth-train")}  # it is judged by functions that follow it
+LEFT_TO_THE_MODEL = {("13_data_pipelines", "worth-train")}  # it is judged by functions that follow it
 
 
 def code_cells(path):

@@ -2,7 +2,7 @@
 
 from labkit.workbench.checking import Exercise, WrongAnswer
 
-NOTEBOOK = "13_data_cleaning"
+NOTEBOOK = "13_data_pipelines"
 
 
 def line_chunks(content, size):

@@ -15,7 +15,7 @@ from tests.project import ROOT
 SMALL = """
 [course]
 name = "Models"
-notebooks = ["02", "13"]
+notebooks = ["02", "13_data_cleaning"]
 """
 
 
