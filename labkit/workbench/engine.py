@@ -26,7 +26,7 @@ from labkit.workbench import forking
 from labkit.workbench.watching import Watch
 
 STARTUP = 120
-GOODBYE = 30.0  # seconds; after half of them a kernel that still clears up (a cluster, say) is told to end at once
+GOODBYE = 10.0  # seconds; after half of them a kernel that has not ended, on a busy machine say, is told to end at once
 LONGEST_SOCKET_PATH = 100  # the system's limit is 104 to 108 bytes
 LONGEST_TEMPORARY_PATH = 30  # Ray adds 76 to it
 
