@@ -10,7 +10,7 @@ from unittest import mock
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
-from labkit.training.prefetching import Prefetched
+from labkit.training.prefetching import Prefetched, _state_of
 
 STEPS = {"08_adam_derivation": 2, "09_training_loop": 6}  # instead of thousands; what breaks, breaks in the first step
 FEW = 3  # steps of the other pages, and of the recipes
@@ -143,7 +143,7 @@ class InTurn(Prefetched):
         if "each" not in vars(self):
             self.each = iter(self.batches)
         batch = next(self.each)
-        self._state = self.batches.state_dict() if hasattr(self.batches, "state_dict") else None
+        self._state = _state_of(self.batches)
         return batch
 
 
