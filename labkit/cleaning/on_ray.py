@@ -39,7 +39,7 @@ from labkit.cleaning.pipeline import (
 )
 from labkit.cleaning.shards import Chunk, bytes_of, chunks_of, existing, task
 from labkit.corpora.cache import shared_temporary_folder
-from labkit.corpora.extras import need
+from labkit.corpora.extras import need, quiet
 
 __all__ = ["run_on_ray"]
 
@@ -212,8 +212,9 @@ def _connect(ray: Any, address: str | None, cpus: int, object_store: int, folder
     here = {"num_cpus": cpus, "object_store_memory": object_store, "include_dashboard": False, "_temp_dir": folder}
     for left in reversed(range(STARTS)):
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(here if address is None else {}))
-            return
+            with quiet():  # without a network it says on stderr, from C++, that it found no way out
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(here if address is None else {}))
+                return
         except Exception as error:  # Ray says no more than this when a busy machine takes longer than its 30 seconds
             if not left or address is not None or "timed out during startup" not in str(error):
                 raise

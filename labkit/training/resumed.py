@@ -132,12 +132,13 @@ def kill_and_resume(
         reach: each process lives for at most so many steps.
     """
     chance, runs, start = random.Random(seed), [], 1
-    for _ in range(kills):
-        kill_at = min(start + chance.randrange(reach), steps - 1)
-        runs.append(run_in_process(folder, steps, kill_at=kill_at, delay=chance.uniform(0, 0.02), **settings))
-        path = latest(folder)
-        start = 1 + (read_checkpoint(path).step if path else 0)
-    return [*runs, run_in_process(folder, steps, **settings)]
+    with _no_server_left():
+        for _ in range(kills):
+            kill_at = min(start + chance.randrange(reach), steps - 1)
+            runs.append(run_in_process(folder, steps, kill_at=kill_at, delay=chance.uniform(0, 0.02), **settings))
+            path = latest(folder)
+            start = 1 + (read_checkpoint(path).step if path else 0)
+        return [*runs, run_in_process(folder, steps, **settings)]
 
 
 def _run(there: Connection, folder: str, steps: int, settings: dict[str, Any], doomed: bool) -> None:
@@ -162,6 +163,23 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "torch._dynamo", "safetensors.torch"])  # the first optimizer imports it
     return context
+
+
+@contextmanager
+def _no_server_left() -> Iterator[None]:
+    """End the process that forks ours, if it was not there before: a kernel that ends waits many seconds for it."""
+    if _context().get_start_method() != "forkserver":
+        yield
+        return
+    from multiprocessing import forkserver  # Windows has none
+
+    server = forkserver._forkserver  # there is no public name for it, nor for its end
+    before = server._forkserver_pid
+    try:
+        yield
+    finally:
+        if before is None:
+            server._stop()
 
 
 def _words(folder: Path) -> TokenFile:

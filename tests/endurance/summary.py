@@ -55,7 +55,9 @@ def _good(trial, records, pages):
         most = max(record["most_bytes"] for record in records)
         yield f"{most / 2**20:,.0f} MiB held at most; a page that takes 3 GiB is ended with a sentence"
     elif not trial.fetched:
-        yield "each page ran to its end and its claims hold; texts may be others"
+        stopped = sum(page.get("stopped", False) for page in pages)
+        yield f"{len(pages) - stopped} pages ran to their end on texts that lie here, their claims hold"
+        yield f"{stopped} stopped with the command that fetches what nothing can replace"
     if trial.fetched:
         yield f"equal to the last digit in {sum(page['exact'] for page in pages)} of {len(pages)} runs"
 

@@ -208,6 +208,18 @@ def test_all_that_can_be_wrong_with_a_round_is_said(course, monkeypatch):
     ]
 
 
+def test_without_texts_a_page_may_stop_with_the_command_that_fetches_what_it_needs(course, monkeypatch):
+    sentence = "minilm is not available. To get it: go online once and run: labkit data fetch minilm."
+    results = [outcome("a", failure=sentence), outcome("b", failure="code cell [1] failed")]
+    monkeypatch.setattr(trials.conditions, "no_network", trials.conditions.plain)
+    run_as(monkeypatch, (results, {}, {}), (results[:1] + GOOD[0][1:], {"b": "word 1.0000\n"}, {}))
+    bare, cut = trials.all_trials()["bare"], trials.all_trials()["network"]
+    record = one_round(bare, 1, course)
+    assert summary.faults([record]) == ["b: code cell [1] failed"]
+    assert summary.faults([one_round(cut, 1, course)]) == [f"a: {sentence}"]
+    assert "1 stopped with the command" in "; ".join(summary._good(bare, [record], record["pages"]))
+
+
 def test_an_output_between_the_stored_one_and_the_first_run_is_too_far_from_that(course, monkeypatch):
     near, far = ({"a": text, "b": "word 1.0000\n"} for text in ("word 1.0008\n", "word 0.9992\n"))
     run_as(monkeypatch, (GOOD[0], near, {}), (GOOD[0], far, {}))
