@@ -16,6 +16,7 @@ from labkit.corpora.catalogue import Check, Entry, catalogue, describe, model_ca
 from labkit.corpora.chinese import read_sanguo, sanguo_entities, tag_entities
 from labkit.corpora.docstrings import read_docstrings
 from labkit.corpora.english import Titled, read_tinyshakespeare, read_wikipedia, read_wikipedia_markup
+from labkit.corpora.extras import if_possible
 from labkit.corpora.grammar import Grammar
 from labkit.corpora.grammars import CHINESE, ENGLISH
 from labkit.corpora.licences import read_installed_licences, read_licences
@@ -41,6 +42,7 @@ __all__ = [
     "catalogue",
     "describe",
     "fetch",
+    "if_possible",
     "load",
     "load_digits",
     "model_catalogue",

@@ -6,8 +6,10 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from labkit.corpora.cache import CorpusUnavailable
 
 PACKAGES = {"ray": "'ray[data]'", "faker": "Faker"}  # what to install where it has another name than the module
 
@@ -36,6 +38,21 @@ def need(module: str, extra: str = "cleaning", why: str = "") -> Any:
             f"pip install {PACKAGES.get(package, package)} (it comes with the extra llm-labkit[{extra}])",
             name=package,
         ) from error
+
+
+def if_possible(load: Callable[[], Any]) -> Any:
+    """What `load()` returns, or None, with a printed line that says why, where a text, a model or a package is missing.
+
+    A page can go on without it: `if model:` guards what needs it.
+
+    >>> if_possible(lambda: 3)
+    3
+    """
+    try:
+        return load()
+    except CorpusUnavailable as reason:
+        print("going on without:", reason)
+        return None
 
 
 @contextlib.contextmanager

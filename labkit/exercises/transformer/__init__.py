@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: norms, feed-forward, the block, training and generating, counting by your own hand."""
+"""Exercises of notebook 07, both pages: norms, the block, training, counting; then generating, pooling, the cache."""
 
 from labkit.exercises.transformer.block import OUTPUT_STD, PRE_NORM_BLOCK
 from labkit.exercises.transformer.counting import BLOCK_PARAMETERS, CACHE_BYTES, STEP_FLOPS

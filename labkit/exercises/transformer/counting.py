@@ -1,6 +1,6 @@
 """Exercises on counting: parameters of a block, FLOPs of a training step, bytes of a cache."""
 
-from labkit.exercises.transformer.norms import NOTEBOOK
+from labkit.exercises.transformer.norms import NOTEBOOK, REAL_WEIGHTS
 from labkit.workbench.checking import Exercise, WrongAnswer
 
 
@@ -160,7 +160,7 @@ def cache_bytes(layers, kv_heads, head_dim, batch, tokens, bytes_per_number):
 
 CACHE_BYTES = Exercise(
     id="transformer.cache_bytes",
-    notebook=NOTEBOOK,
+    notebook=REAL_WEIGHTS,
     statement=(
         "Return the bytes of the key-value cache of a model with `layers` layers and `kv_heads` key heads of "
         "`head_dim` numbers, for `batch` sequences of `tokens` tokens."

@@ -1,7 +1,7 @@
 """Exercises on generating: the greedy loop, and probabilities after temperature and top-k."""
 
 from labkit.exercises.attention.softmax import double
-from labkit.exercises.transformer.norms import NOTEBOOK
+from labkit.exercises.transformer.norms import REAL_WEIGHTS
 from labkit.workbench.checking import Exercise, WrongAnswer
 from labkit.workbench.later import Later
 
@@ -43,7 +43,7 @@ def _prompt(draw, batch, n):
 
 GREEDY = Exercise(
     id="transformer.greedy",
-    notebook=NOTEBOOK,
+    notebook=REAL_WEIGHTS,
     statement=(
         "`model(ids)` gives the logits (batch, n, vocabulary) for `ids` (batch, n). Return `ids` with `tokens` more "
         "tokens, each the most probable next one. (In the checks a stand-in, `adds_up`, predicts the sum of all ids so "
@@ -128,7 +128,7 @@ def _choices(draw, batch, vocabulary, temperature, k):
 
 NEXT_PROBABILITIES = Exercise(
     id="transformer.next_probabilities",
-    notebook=NOTEBOOK,
+    notebook=REAL_WEIGHTS,
     statement=(
         "From `logits` (batch, vocabulary) make the probabilities from which the next token is drawn: divide by the "
         "`temperature`, keep the `k` largest logits of each row, softmax. All other tokens get probability 0."

@@ -1,7 +1,7 @@
 """Exercises on what goes into training and what comes out: targets, tied weights, vectors of sentences."""
 
 from labkit.exercises.attention.softmax import double, random_tensor
-from labkit.exercises.transformer.norms import NOTEBOOK
+from labkit.exercises.transformer.norms import NOTEBOOK, REAL_WEIGHTS
 from labkit.workbench.checking import Exercise, WrongAnswer
 from labkit.workbench.later import Later
 
@@ -170,7 +170,7 @@ def _hidden_and_mask(draw, batch, tokens, width):
 
 MEAN_POOL = Exercise(
     id="transformer.mean_pool",
-    notebook=NOTEBOOK,
+    notebook=REAL_WEIGHTS,
     statement=(
         "One vector for each sentence: the mean of `hidden` (batch, tokens, width) over the real tokens, which are "
         "True in the bool `mask` (batch, tokens). Return (batch, width)."
