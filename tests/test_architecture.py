@@ -46,7 +46,7 @@ COURSE = {
     "05_recurrent_and_convolutional": "recurrent",
     "06_attention_math": "attention",
     "07_transformer": "transformer",
-    "07_real_weights": "transformer",
+    "07_weights": "transformer",
     "08_adam_derivation": "optimizers",
     "09_training_loop": "training",
     "10_pretraining": "pretraining",

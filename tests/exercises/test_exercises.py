@@ -75,7 +75,7 @@ def test_every_id_says_its_topic_and_no_id_comes_twice():
         ("02_ngram_models", 8),
         ("06_attention_math", 12),
         ("07_transformer", 10),
-        ("07_real_weights", 4),
+        ("07_weights", 4),
         ("08_adam_derivation", 12),
         ("09_training_loop", 10),
         ("10_pretraining", 8),

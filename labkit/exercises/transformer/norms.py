@@ -6,7 +6,7 @@ from labkit.workbench.later import Later
 
 torch = Later("torch")
 NOTEBOOK = "07_transformer"
-REAL_WEIGHTS = "07_real_weights"  # the second page
+REAL_WEIGHTS = "07_weights"  # the second page
 
 
 def layer_norm(x, weight, bias, eps):

@@ -318,7 +318,7 @@ def test_all_solutions_of_all_notebooks_are_read_with_what_they_need(tmp_path, h
 
 
 @pytest.mark.parametrize(
-    "stem", ["00_start_here", "02_ngram_models", "07_real_weights", "13_data_cleaning", "13_data_pipelines"]
+    "stem", ["00_start_here", "02_ngram_models", "07_weights", "13_data_cleaning", "13_data_pipelines"]
 )
 def test_solutions_that_were_read_are_right(tmp_path, stem, handed_out):
     solved = {exercise.id: answers_of(exercise)["right"] for exercise in exercises_of(stem)}
