@@ -167,19 +167,20 @@ def _context() -> Any:
 
 @contextmanager
 def _no_server_left() -> Iterator[None]:
-    """End the process that forks ours, if it was not there before: a kernel that ends waits many seconds for it."""
+    """End what multiprocessing started within: a kernel that ends would wait many seconds for each such process."""
     if _context().get_start_method() != "forkserver":
         yield
         return
-    from multiprocessing import forkserver  # Windows has none
+    from multiprocessing import forkserver, resource_tracker  # Windows has not both
 
-    server = forkserver._forkserver  # there is no public name for it, nor for its end
-    before = server._forkserver_pid
+    server, tracker = forkserver._forkserver, resource_tracker._resource_tracker  # no public names
+    before = server._forkserver_pid, tracker._pid
     try:
         yield
     finally:
-        if before is None:
-            server._stop()
+        for helper, known in zip((server, tracker), before, strict=True):
+            if known is None:
+                helper._stop()
 
 
 def _words(folder: Path) -> TokenFile:
