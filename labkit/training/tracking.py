@@ -8,6 +8,9 @@ from typing import Any
 
 from labkit.training.files import extra
 
+# Its frame has no name of its own, and a screen reader would say nothing.
+NAMED = "<script>for (const f of document.querySelectorAll('iframe[id^=tensorboard]')) f.title = 'TensorBoard'</script>"
+
 
 class TensorBoard:
     """A `log` for `train` that writes every value where TensorBoard finds it.
@@ -65,6 +68,8 @@ def show_tensorboard(folder: Path | str) -> None:
             os.environ.setdefault("TENSORBOARD_BINARY", str(program))
         shell.run_line_magic("load_ext", "tensorboard")
         shell.run_line_magic("tensorboard", f"--logdir {str(folder)!r}")
+        display = sys.modules["IPython"].display
+        display.display(display.HTML(NAMED))
         return
     print("TensorBoard opens here in a live notebook; on a terminal: tensorboard --logdir <the folder of the run>")
 

@@ -40,11 +40,14 @@ def test_in_a_live_notebook_it_is_opened(tmp_path, monkeypatch):
             self.lines += ((name, line),)
 
     shell = Shell()
+    shown = []
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.display.display", shown.append)
     monkeypatch.setenv("JPY_SESSION_NAME", "09.ipynb")
     monkeypatch.delenv("NBVAL", raising=False)
     monkeypatch.setenv("TENSORBOARD_BINARY", "of another environment")
     monkeypatch.delenv("TENSORBOARD_BINARY")
     show_tensorboard(tmp_path)
     assert shell.lines == (("load_ext", "tensorboard"), ("tensorboard", f"--logdir {str(tmp_path)!r}"))
+    assert "f.title = 'TensorBoard'" in shown[0].data  # its frame has no name of its own
     assert Path(os.environ["TENSORBOARD_BINARY"]).parent == Path(sys.executable).parent  # whatever the PATH
