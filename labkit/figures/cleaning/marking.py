@@ -121,7 +121,7 @@ def _checklist(rows: list[tuple]) -> list[str]:
     tables = ""
     for start in range(0, len(rows), half):
         cells = [_verdict(*row, brief=many) for row in rows[start : start + half]]
-        tables += f'<div style="flex:1 1 22em">{table(("", "rule", "value", "limit"), cells)}</div>'
+        tables += f'<div style="flex:1 1 22em">{table(("verdict", "rule", "value", "limit"), cells)}</div>'
     return [f'<div style="display:flex;flex-wrap:wrap;gap:0 10px">{tables}</div>'] if rows else []
 
 
