@@ -67,7 +67,7 @@ def quiet(words: str) -> str:
 def scrolled(inside: str, name: str, height: Number = 24, least: Number = 0) -> str:
     """Give a box of bounded height (in lines) that the keyboard can scroll; `least` keeps the page below still."""
     return (
-        f'<div role="region" tabindex="0" aria-label="{html.escape(name)}" style="overflow:auto;'
+        f'<div role="group" tabindex="0" aria-label="{html.escape(name)}" style="overflow:auto;'
         f"max-height:{1.5 * height:g}em;min-height:{1.5 * least:g}em;border:1px solid {QUIET};border-radius:4px;"
         f'padding:6px 10px;{PLAIN}">{inside}</div>'
     )
