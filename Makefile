@@ -11,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 .NOTPARALLEL:
 
 help:
-	@echo "make run     execute every notebook without a browser, with progress, and print the table of claims"
+	@echo "make run     execute every notebook without a browser, two at a time, and print the table of claims"
 	@echo "make lab     open JupyterLab on the start page"
 	@echo "make test    lint, unit tests, every notebook's outputs, exercises, browser tests"
 	@echo "make bench   time labkit beside its peers and write benchmarks/RESULTS.md"
@@ -22,7 +22,7 @@ help:
 	@echo "make lint    ruff, without changing a file;  make format  lets it change them"
 
 run: $(READY)
-	@$(BIN)/labkit run
+	@$(BIN)/labkit run --jobs 2
 
 lab: $(READY)
 	@$(BIN)/labkit lab
