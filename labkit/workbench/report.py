@@ -104,20 +104,28 @@ def columns(text: str) -> int:
 
 
 def html(executed: Path) -> Path:
-    """Write an executed notebook as a page beside it: pictures inside, no scripts from elsewhere but for formulas.
+    """Write an executed notebook as a page beside it: one file with pictures and formulas, which needs no network.
+
+    Where the extra `site` is not installed, a page with formulas asks the network for the program that sets them.
 
     Raises:
         ValueError: if the executed copy is no notebook.
     """
     import nbformat
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    from labkit.workbench import notebooks, storing
+    from labkit.workbench import notebooks, storing, typesetting
 
     nb = nbformat.from_dict(storing.normalise(notebooks.read(executed)))
-    exporter = HTMLExporter(embed_images=True, require_js_url="", mermaid_js_url="", jquery_url="")
+    template = {"labkit_report.html.j2": typesetting.TEMPLATE}
+    exporter = HTMLExporter(extra_loaders=[DictLoader(template)], template_file=next(iter(template)))
+    exporter.embed_images = True
+    exporter.require_js_url = exporter.mermaid_js_url = exporter.jquery_url = ""
     exporter.widget_renderer_url = exporter.html_manager_semver_range = ""
-    page, _ = exporter.from_notebook_node(nb, {"metadata": {"name": executed.stem, "path": str(executed.parent)}})
+    about = {"name": executed.stem, "path": str(executed.parent)}
+    program = typesetting.program_for(nb.cells)
+    page, _ = exporter.from_notebook_node(nb, {"metadata": about, "labkit_mathjax": program})
     target = executed.with_suffix(".html")
     target.write_text(page.replace('<script src=""></script>', ""), encoding="utf-8")
     return target

@@ -1,7 +1,10 @@
-"""Slides and site in a browser without a network: formulas are set, nothing is cut off, all is local and for all."""
+"""Slides, site and reports in a browser without a network: formulas are set, nothing is cut off, all is local."""
+
+import shutil
 
 import pytest
 
+from labkit.workbench import report
 from labkit.workbench.publishing import site, slides
 from tests.browser import axe
 from tests.project import ROOT
@@ -50,6 +53,22 @@ def test_slides_advance_with_formulas_and_pictures_and_nothing_is_cut_off(browse
         if not slide["last"]:
             page.keyboard.press("Space")
     assert slide["last"] is (not embed) and formulas > 10
+    assert errors == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()
+
+
+def test_the_report_on_a_notebook_sets_its_formulas_and_asks_nobody_for_anything(browser, tmp_path):
+    executed = shutil.copy(ROOT / "notebooks" / "02_ngram_models.ipynb", tmp_path / "02_ngram_models.ipynb")
+    context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, offline=True)
+    page = context.new_page()
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(report.html(executed).as_uri())
+    page.evaluate("() => MathJax.startup.promise")
+    assert page.locator("mjx-container").count() > 10
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert page.evaluate(r"() => /\$\$/.test(document.body.innerText)") is False
     assert errors == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
     context.close()
 

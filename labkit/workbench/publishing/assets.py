@@ -1,4 +1,4 @@
-"""Where reveal.js and MathJax lie on this machine: a page made here must not ask the network for them."""
+"""Where reveal.js lies on this machine, and its themes: a page made here must not ask the network for them."""
 
 import re
 import shutil
@@ -6,11 +6,10 @@ from importlib import util
 from pathlib import Path
 
 from labkit.workbench.names import unknown
+from labkit.workbench.typesetting import GET, NAME, in_package
 
 THEMES = ("white", "black", "white-contrast", "black-contrast", "serif", "simple", "night", "moon", "dracula", "sky")
 DARK = {"black", "black-contrast", "night", "moon", "dracula"}
-MATHJAX_NAME = "tex-svg-full.js"
-_GET = "pip install 'llm-labkit[site]', in a checkout: .venv/bin/python -m pip install -e '.[site]'"
 _FROM_ELSEWHERE = re.compile(r"@import\s+url\(\s*['\"]?(?:https?:)?//[^)]*\)\s*;?")
 _ANY_IMPORT = re.compile(r"@import\s+url\([^)]*\)\s*;?")
 
@@ -23,7 +22,7 @@ def needed(*modules: str) -> None:
     """
     missing = [name for name in modules if util.find_spec(name) is None]
     if missing:
-        raise RuntimeError(f"{', '.join(missing)} is missing, which makes the pages; get it with {_GET}")
+        raise RuntimeError(f"{', '.join(missing)} is missing, which makes the pages; get it with {GET}")
 
 
 def reveal_folder(named: str | Path | None = None) -> Path:
@@ -37,40 +36,13 @@ def reveal_folder(named: str | Path | None = None) -> Path:
         if not (Path(named) / "dist" / "reveal.js").is_file():
             raise ValueError(f"{str(named)!r} is no folder of reveal.js: it holds no dist/reveal.js")
         return Path(named)
-    found = _in_package("sphinx_revealjs", "_static/revealjs")
+    found = in_package("sphinx_revealjs", "_static/revealjs")
     if found is None or not (found / "dist" / "reveal.js").is_file():
         raise RuntimeError(
-            f"reveal.js is not on this machine, and slides must work without a network; get it with {_GET}, "
+            f"reveal.js is not on this machine, and slides must work without a network; get it with {GET}, "
             "or unpack reveal.js somewhere and name its folder with --reveal"
         )
     return found
-
-
-def mathjax_file(named: str | Path | None = None) -> Path:
-    """Give the one file that sets all formulas: `named`, or the one of the extra `site`.
-
-    Raises:
-        ValueError: if `named` is no file, or not MathJax 3 with SVG output.
-        RuntimeError: if there is none on this machine.
-    """
-    if named is not None:
-        if not Path(named).is_file() or not Path(named).name.startswith("tex-svg"):
-            raise ValueError(f"{str(named)!r} must be the file tex-svg.js or tex-svg-full.js of MathJax 3")
-        return Path(named)
-    found = _in_package("mathjax", f"static/mathjax/es5/{MATHJAX_NAME}")
-    if found is None or not found.is_file():
-        raise RuntimeError(
-            f"MathJax is not on this machine, and formulas must be shown without a network; get it with {_GET}, "
-            "or name its file tex-svg-full.js with --mathjax"
-        )
-    return found
-
-
-def _in_package(module: str, inside: str) -> Path | None:
-    """Give a file or folder of an installed package, which is not imported."""
-    found = util.find_spec(module)
-    places = list(found.submodule_search_locations or ()) if found else []
-    return next((Path(place, inside) for place in places if Path(place, inside).exists()), None)
 
 
 def theme_css(reveal: Path, theme: str, *, alone: bool) -> str:
@@ -99,7 +71,7 @@ def copied(reveal: Path, theme: str, mathjax: Path, target: Path) -> None:
     sheet = target / "reveal" / "dist" / "theme" / f"{theme}.css"
     sheet.parent.mkdir(parents=True, exist_ok=True)
     sheet.write_text(theme_css(reveal, theme, alone=False), encoding="utf-8")
-    put(mathjax, target / "mathjax" / MATHJAX_NAME)
+    put(mathjax, target / "mathjax" / NAME)
 
 
 def put(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.workbench import notebooks, runner
+from labkit.workbench import notebooks, runner, typesetting
 from labkit.workbench.publishing import assets, pages
 from labkit.workbench.publishing.slides import folder_for
 
@@ -54,13 +54,13 @@ def build(
     if not paths:
         raise ValueError("there is no notebook to make a site of")
     assets.needed("sphinx", "myst_nb", "sphinx_book_theme")
-    program = assets.mathjax_file(mathjax)
+    program = typesetting.located(mathjax)
     place = folder_for(paths, out, FOLDER)
     memory = Path(work).resolve() if work else runner.out_folder(paths) / "site"
     source = memory / "source"
     course = pages.course_of(paths)
     pages.written({**pages.sources(course), "conf.py": configuration(course)}, source)
-    assets.put(program, source / "static" / "mathjax" / assets.MATHJAX_NAME)
+    assets.put(program, source / "static" / "mathjax" / typesetting.NAME)
     assets.put(STYLE, source / "static" / STYLE.name)
     place.mkdir(parents=True, exist_ok=True)
     built = memory / "html"  # not where the site shall lie: what reads the notebooks leaves a folder beside its pages
@@ -88,7 +88,7 @@ def configuration(course: pages.Course) -> str:
         "nb_execution_mode": "off",
         "myst_enable_extensions": ["dollarmath", "amsmath"],
         "myst_heading_anchors": 3,
-        "mathjax_path": f"mathjax/{assets.MATHJAX_NAME}",
+        "mathjax_path": f"mathjax/{typesetting.NAME}",
         "mathjax3_config": {"svg": {"fontCache": "global"}, "options": {"enableMenu": False}},
         "html_theme": "sphinx_book_theme",
         "html_title": "llm-labkit",

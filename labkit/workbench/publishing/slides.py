@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.workbench import notebooks
+from labkit.workbench import notebooks, typesetting
 from labkit.workbench.names import unknown
 from labkit.workbench.publishing import assets, decks
 
@@ -46,7 +46,7 @@ def make(
         raise ValueError(unknown("theme", theme, assets.THEMES))
     paths = notebooks.find(names)
     assets.needed("nbconvert", "nbformat")
-    sources = assets.reveal_folder(reveal), assets.mathjax_file(mathjax)
+    sources = assets.reveal_folder(reveal), typesetting.located(mathjax)
     place = folder_for(paths, out, FOLDER)
     place.mkdir(parents=True, exist_ok=True)
     if not embed:
@@ -96,7 +96,7 @@ def _exporter(theme: str) -> Any:
 def _parts(reveal: Path, mathjax: Path, theme: str, embed: bool) -> dict[str, Any]:
     """Give what the template puts into the head: the addresses of the files, or the files themselves."""
     styles = ("reveal/dist/reset.css", "reveal/dist/reveal.css", f"reveal/dist/theme/{theme}.css")
-    scripts = ("reveal/dist/reveal.js", "reveal/plugin/notes/notes.js", f"mathjax/{assets.MATHJAX_NAME}")
+    scripts = ("reveal/dist/reveal.js", "reveal/plugin/notes/notes.js", f"mathjax/{typesetting.NAME}")
     if not embed:
         return {"styles": [f"{ASSETS}/{name}" for name in styles], "scripts": [f"{ASSETS}/{name}" for name in scripts]}
     inside = {name: _text(reveal / name.removeprefix("reveal/")) for name in (*styles[:2], *scripts[:2])}
