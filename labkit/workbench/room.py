@@ -6,6 +6,8 @@ from importlib import import_module, util
 from numbers import Real
 from typing import Any
 
+from labkit.workbench import containers
+
 _NAMES = {"cpu": "CPU", "mps": "Mac"}
 _UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 Bytes = float | int
@@ -47,7 +49,7 @@ def free(device: str) -> float | None:
     """Give the free bytes of a torch device, or None where nothing can tell."""
     kind = str(device).partition(":")[0]
     if kind == "cpu":
-        return _free_memory()
+        return min((has for has in (_free_memory(), containers.free_memory()) if has is not None), default=None)
     if kind not in ("cuda", "mps"):
         return None
     import torch
