@@ -1,7 +1,8 @@
 # make run · make test · make lab: each sets up .venv by itself, the first time and whenever the dependencies change.
-# Another interpreter than python3: make test PYTHON=python3.12
+# Another interpreter than python3: make test PYTHON=python3.12. One page at a time, in half the memory: make run JOBS=1
 
 PYTHON ?= python3
+JOBS   ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -22,7 +23,7 @@ help:
 	@echo "make lint    ruff, without changing a file;  make format  lets it change them"
 
 run: $(READY)
-	@$(BIN)/labkit run --jobs 2
+	@$(BIN)/labkit run --jobs $(JOBS)
 
 lab: $(READY)
 	@$(BIN)/labkit lab
