@@ -147,10 +147,15 @@ def cost(rows, i, ground):
     return TALLER if any((np.abs(rows[i] - other) <= FAR).all() for other in beside) else OTHER
 
 
+def writing():
+    """Whether golden pictures are to be written and not to be compared with."""
+    return os.environ.get("LABKIT_GOLDEN") == "write"
+
+
 def unlike(name, picture):
     """What is wrong with a screenshot against its golden picture: no sentence or one; writes the picture when told."""
     path, seen = GOLDEN / f"{name}.png", small(picture)
-    if os.environ.get("LABKIT_GOLDEN") == "write":
+    if writing():
         GOLDEN.mkdir(exist_ok=True)
         seen.save(path, optimize=True)
         return []

@@ -9,8 +9,8 @@ from tests.project import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCREENSHOTS = ROOT / "_screenshots"
 SCREENS = int(os.environ.get("LABKIT_SCREENS", 1))  # of each page in each theme; a person who looks at them wants all
-# The pages that are held against golden pictures: the others are made of the same parts, and authors change them.
-GOLDEN = ("00_start_here",)
+# The page whose first explorable is held against a golden picture of its own: all are made of the same parts.
+WITH_EXPLORABLE = "00_start_here"
 # The pages on which `make test` tries everything; on the others it runs all cells, draws all corners and moves every
 # slider. `make visits` tries everything on every page, which takes minutes for each.
 THOROUGH = ("00_start_here", "02_ngram_models")
@@ -40,6 +40,9 @@ def runs_and_everything_in_it_answers(open_notebook, path):
     """The whole page without an error, its looks, its explorables by keyboard, its exercises: every fault in a list."""
     page = open_notebook(path)
     page.run_all()
+    if layout.writing():  # the golden pictures are wanted, and nothing else
+        assert [*unwanted(page.cells()), *unlike_golden(page, path.stem)] == []
+        return
     problems = [*unwanted(page.cells()), *never_run(page.cells()), *failed_corners(page)]
     problems += thorough(page, path) if EVERYWHERE or path.stem in THOROUGH else brief(page, path.stem)
     assert problems == [], "\n".join(problems)
@@ -53,10 +56,19 @@ def thorough(page, path):
         yield from answering.answer(page, name, cell)
 
 
-def brief(page, name):
-    """What is out of its place in either theme, and every slider that a key does not move, with its picture."""
+def unlike_golden(page, name):
+    """What is not where the golden pictures have it, in either theme; the screenshots of a page are taken here, too."""
     for theme in THEMES:
         assert page.screenshots(SCREENSHOTS, name, theme, SCREENS)
+        yield from layout.unlike(f"{name}-{theme}", layout.shot(page.page))
+        if name == WITH_EXPLORABLE:
+            (explorable, *_) = page.page.locator(keyboard.EXPLORABLES).all()
+            yield from layout.unlike(f"{name}-explorable-{theme}", layout.shot(page.page, explorable))
+
+
+def brief(page, name):
+    """What is unlike the golden picture in either theme, and every slider that a key does not move, and its picture."""
+    yield from unlike_golden(page, name)
     for output in keyboard.explorables(page):
         for handle in output.locator(".noUi-handle").all():
             if stuck := keyboard.stuck(output, handle):
@@ -82,16 +94,13 @@ def never_run(cells):
 
 def looks_wrong(page, name):
     """What is out of its place, unlike the golden pictures or unreadable for someone, in both themes."""
+    yield from unlike_golden(page, name)
     for theme in THEMES:
-        assert page.screenshots(SCREENSHOTS, name, theme, SCREENS)
+        page.wear(theme)
         yield from layout.broken(page.page)
         if theme == "light":  # all but the colours is the same in both
             yield from axe.faults(page.page, *OURS, leave_out=NOT_OURS, asked=axe.ALL_BUT_COLOURS)
         yield from axe.faults(page.page, OUTPUTS, leave_out=NOT_OURS, asked=axe.COLOURS)
-        if name in GOLDEN:
-            yield from layout.unlike(f"{name}-{theme}", layout.shot(page.page))
-            (explorable, *_) = page.page.locator(keyboard.EXPLORABLES).all()
-            yield from layout.unlike(f"{name}-explorable-{theme}", layout.shot(page.page, explorable))
 
 
 def dead_controls(page):
