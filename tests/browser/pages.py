@@ -41,7 +41,8 @@ def runs_and_everything_in_it_answers(open_notebook, path):
     page = open_notebook(path)
     page.run_all()
     if layout.writing():  # the golden pictures are wanted, and nothing else
-        assert [*unwanted(page.cells()), *unlike_golden(page, path.stem)] == []
+        looked = [problem for theme in THEMES for problem in unlike_golden(page, path.stem, theme)]
+        assert [*unwanted(page.cells()), *never_run(page.cells()), *looked] == []
         return
     problems = [*unwanted(page.cells()), *never_run(page.cells()), *failed_corners(page)]
     problems += thorough(page, path) if EVERYWHERE or path.stem in THOROUGH else brief(page, path.stem)
@@ -56,19 +57,19 @@ def thorough(page, path):
         yield from answering.answer(page, name, cell)
 
 
-def unlike_golden(page, name):
-    """What is not where the golden pictures have it, in either theme; the screenshots of a page are taken here, too."""
-    for theme in THEMES:
-        assert page.screenshots(SCREENSHOTS, name, theme, SCREENS)
-        yield from layout.unlike(f"{name}-{theme}", layout.shot(page.page))
-        if name == WITH_EXPLORABLE:
-            (explorable, *_) = page.page.locator(keyboard.EXPLORABLES).all()
-            yield from layout.unlike(f"{name}-explorable-{theme}", layout.shot(page.page, explorable))
+def unlike_golden(page, name, theme):
+    """What is not where the golden pictures have it, in this theme, which stays; screenshots are taken here, too."""
+    assert page.screenshots(SCREENSHOTS, name, theme, SCREENS)
+    yield from layout.unlike(f"{name}-{theme}", layout.shot(page.page))
+    if name == WITH_EXPLORABLE:
+        (explorable, *_) = page.page.locator(keyboard.EXPLORABLES).all()
+        yield from layout.unlike(f"{name}-explorable-{theme}", layout.shot(page.page, explorable))
 
 
 def brief(page, name):
     """What is unlike the golden picture in either theme, and every slider that a key does not move, and its picture."""
-    yield from unlike_golden(page, name)
+    for theme in THEMES:
+        yield from unlike_golden(page, name, theme)
     for output in keyboard.explorables(page):
         for handle in output.locator(".noUi-handle").all():
             if stuck := keyboard.stuck(output, handle):
@@ -94,9 +95,8 @@ def never_run(cells):
 
 def looks_wrong(page, name):
     """What is out of its place, unlike the golden pictures or unreadable for someone, in both themes."""
-    yield from unlike_golden(page, name)
     for theme in THEMES:
-        page.wear(theme)
+        yield from unlike_golden(page, name, theme)
         yield from layout.broken(page.page)
         if theme == "light":  # all but the colours is the same in both
             yield from axe.faults(page.page, *OURS, leave_out=NOT_OURS, asked=axe.ALL_BUT_COLOURS)
