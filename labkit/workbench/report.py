@@ -118,14 +118,13 @@ def html(executed: Path) -> Path:
     from labkit.workbench import notebooks, storing, typesetting
 
     nb = nbformat.from_dict(storing.normalise(notebooks.read(executed)))
-    template = {"labkit_report.html.j2": typesetting.TEMPLATE}
-    exporter = HTMLExporter(extra_loaders=[DictLoader(template)], template_file=next(iter(template)))
-    exporter.embed_images = True
-    exporter.require_js_url = exporter.mermaid_js_url = exporter.jquery_url = ""
+    exporter = HTMLExporter(embed_images=True, require_js_url="", mermaid_js_url="", jquery_url="")
+    exporter.extra_loaders = [DictLoader({"report.html.j2": typesetting.TEMPLATE})]
+    exporter.template_file = "report.html.j2"
     exporter.widget_renderer_url = exporter.html_manager_semver_range = ""
     about = {"name": executed.stem, "path": str(executed.parent)}
-    program = typesetting.program_for(nb.cells)
-    page, _ = exporter.from_notebook_node(nb, {"metadata": about, "labkit_mathjax": program})
+    formulas = {"tex": typesetting.TEX, "program": typesetting.program_for(nb.cells)}
+    page, _ = exporter.from_notebook_node(nb, {"metadata": about, "labkit": formulas})
     target = executed.with_suffix(".html")
     target.write_text(page.replace('<script src=""></script>', ""), encoding="utf-8")
     return target

@@ -7,19 +7,18 @@ from typing import Any
 
 NAME = "tex-svg-full.js"
 GET = "pip install 'llm-labkit[site]', in a checkout: .venv/bin/python -m pip install -e '.[site]'"
+# What stands for a formula, as JupyterLab takes it, in the words of MathJax 3.
+TEX = """{inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], displayMath: [["$$", "$$"], ["\\\\[", "\\\\]"]],
+        processEscapes: true, processEnvironments: true, tags: "ams"}"""
 TEMPLATE = """{% extends "lab/index.html.j2" %}
 {% block html_head_js_mathjax %}
-{% if resources.labkit_mathjax is none %}
+{% if resources.labkit.program is none %}
 {{ super() }}
-{% elif resources.labkit_mathjax %}
+{% elif resources.labkit.program %}
 <script>
-window.MathJax = {
-  tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], displayMath: [["$$", "$$"], ["\\\\[", "\\\\]"]],
-        processEscapes: true, processEnvironments: true, tags: "ams"},
-  svg: {fontCache: "global"}, options: {enableMenu: false}
-};
+window.MathJax = {tex: {{ resources.labkit.tex }}, svg: {fontCache: "global"}, options: {enableMenu: false}};
 </script>
-<script>{{ resources.labkit_mathjax }}</script>
+<script>{{ resources.labkit.program }}</script>
 {% endif %}
 {% endblock %}
 """
@@ -30,9 +29,14 @@ def program_for(cells: Iterable[Mapping[str, Any]]) -> str | None:
     if not any(cell["cell_type"] == "markdown" and "$" in cell["source"] for cell in cells):
         return ""
     try:
-        return located().read_text(encoding="utf-8").replace("</script", "<\\/script")
+        return inline(located())
     except RuntimeError:
         return None
+
+
+def inline(script: Path) -> str:
+    """Give the text of a script as it may stand between two tags."""
+    return script.read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
 def located(named: str | Path | None = None) -> Path:

@@ -99,10 +99,12 @@ def _parts(reveal: Path, mathjax: Path, theme: str, embed: bool) -> dict[str, An
     scripts = ("reveal/dist/reveal.js", "reveal/plugin/notes/notes.js", f"mathjax/{typesetting.NAME}")
     if not embed:
         return {"styles": [f"{ASSETS}/{name}" for name in styles], "scripts": [f"{ASSETS}/{name}" for name in scripts]}
-    inside = {name: _text(reveal / name.removeprefix("reveal/")) for name in (*styles[:2], *scripts[:2])}
-    sheets = [inside[styles[0]], inside[styles[1]], assets.theme_css(reveal, theme, alone=True)]
-    programs = [inside[scripts[0]], inside[scripts[1]], _text(mathjax)]
-    return {"style_texts": sheets, "script_texts": [text.replace("</script", "<\\/script") for text in programs]}
+    sheets = [_text(reveal / name.removeprefix("reveal/")) for name in styles[:2]]
+    programs = [*(reveal / name.removeprefix("reveal/") for name in scripts[:2]), mathjax]
+    return {
+        "style_texts": [*sheets, assets.theme_css(reveal, theme, alone=True)],
+        "script_texts": [typesetting.inline(program) for program in programs],
+    }
 
 
 def _text(path: Path) -> str:
@@ -121,7 +123,7 @@ def _deck(path: Path, place: Path, exporter: Any, parts: dict[str, Any]) -> Deck
     own = {name: _text(TEMPLATES / "labkit_slides" / f"slides.{name}") for name in ("css", "js")}
     about = {
         "metadata": {"name": path.stem, "path": str(path.parent)},
-        "labkit": {**parts, **own, "title": _title(arranged)},
+        "labkit": {**parts, **own, "title": _title(arranged), "tex": typesetting.TEX},
     }
     page, _ = exporter.from_notebook_node(nbformat.from_dict(arranged), about)
     target = place / f"{path.stem}.slides.html"
