@@ -34,6 +34,7 @@ FURNITURE_ROLES, FURNITURE_NAMES = frozenset(_ROLES.split()), frozenset(_NAMES.s
 # What the parser writes: every attribute as name="value". A comment has no groups.
 _TIDY = re.compile(r"""<!--.*?-->|<(/?)([^\s/>!]++)([^>"]*+(?:"[^"]*+"[^>"]*+)*+)>""", re.S)
 _ATTRIBUTE = re.compile(r"""(?:^|\s)(class|id|role|style|hidden|aria-hidden|aria-modal)="([^"]*+)\"""")
+_ADDRESS = ' href="'  # no two links are alike; what stands behind it says nothing
 _WORD = re.compile("[a-z]+")
 _INVISIBLE = re.compile(r"display\s{0,3}:\s{0,3}none|visibility\s{0,3}:\s{0,3}hidden")
 _BREAK = "\x0b"  # where a <br> stood
@@ -96,10 +97,13 @@ class _Reader:
             if slash:
                 if len(stack) > 1:
                     closed = stack.pop()
-                    if closed[1] != stack[-1][1] or closed[0] == "a":
+                    if closed[1] != stack[-1][1]:
                         self.leave(closed)
-            elif name in PLAIN and name != "a" and not attributes:  # nothing to remember but that it will be closed
-                stack.append((name, stack[-1][1], stack[-1][2]))
+                    elif closed[0] == "a":
+                        self.in_link -= 1
+            elif name in PLAIN and (not attributes or (name == "a" and attributes.startswith(_ADDRESS))):
+                stack.append((name, stack[-1][1], stack[-1][2]))  # nothing to remember but that it will be closed
+                self.in_link += name == "a"
             elif name == "br":
                 self.line_break()
             elif name:
@@ -115,7 +119,8 @@ class _Reader:
 
     def read_as(self, text: str) -> str:
         """The text without entities and with the line ends of code; characters inside a link are counted."""
-        text = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        if "&" in text:
+            text = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
         if self.in_link:
             self.links += len(text) - text.count(" ")
         return text.replace("\n", _BREAK) if self.in_pre else text
@@ -124,7 +129,7 @@ class _Reader:
         _, box, furniture = self.open[-1]
         if name == "a":
             self.in_link += 1
-            attributes = attributes.partition(' href="')[0]  # no two links are alike, and the address says nothing
+            attributes = attributes.partition(_ADDRESS)[0]
         known = furniture or FURNITURE_TAGS.get(name, "") or (attributes and _furniture(name, attributes, self.names))
         if name not in INLINE or known != furniture:
             if self.parts:
