@@ -179,7 +179,10 @@ def lab(arguments: tuple[str, ...]) -> None:
     line += [f"--LabApp.default_url=/lab/tree/{place.name}/00_start_here.ipynb", *arguments]
     # JupyterLab would ask about its news before a learner has seen a notebook; this folder turns that off.
     settings = [str(Path(__file__).with_name("jupyter")), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
-    sys.exit(subprocess.call(line, env={**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(settings)}))
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(settings)}
+    if sys.platform != "win32":  # it takes our place: who ends this process ends it, and Ctrl-C is asked about by it
+        os.execve(line[0], line, environment)
+    sys.exit(subprocess.call(line, env=environment))
 
 
 def main() -> NoReturn:

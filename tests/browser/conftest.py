@@ -14,6 +14,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.browser.chromium import installed
@@ -77,7 +78,27 @@ def serving(home, program, options, names=()):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        stayed = ended_late(home)
         shutil.rmtree(home, ignore_errors=True)
+    assert stayed == []
+
+
+def ended_late(home, patience=20):
+    """The command lines of what works in this folder after `patience` seconds; it is killed then."""
+    stayed = [one for one in psutil.process_iter() if str(home) in " ".join(of(one))]
+    _, stayed = psutil.wait_procs(stayed, patience)
+    lines = [of(one) for one in stayed]
+    for one in stayed:
+        one.kill()
+    return lines
+
+
+def of(process):
+    """The command line of a process, empty for one that is gone or not ours."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
 
 
 def write_settings(home, name, values):

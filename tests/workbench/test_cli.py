@@ -268,9 +268,12 @@ def test_data_fetch_goes_on_after_one_that_cannot_be_had(folder, monkeypatch):
     assert (result.exit_code, result.stdout, result.stderr) == (1, "wikipedia is here\n", "Error: no network here\n")
 
 
-def test_lab_opens_the_start_page_without_news_and_passes_the_rest_on(folder, monkeypatch):
+@pytest.mark.parametrize("system", ["linux", "win32"])
+def test_lab_opens_the_start_page_without_news_and_passes_the_rest_on(folder, monkeypatch, system):
     called = []
     monkeypatch.setattr(cli.subprocess, "call", lambda line, env: called.append((line, env)) or 0)
+    monkeypatch.setattr(cli.os, "execve", lambda path, line, env: called.append((line, env)) or sys.exit(0))
+    monkeypatch.setattr(sys, "platform", system)
     assert labkit("lab", "--no-browser", "--port", "9999").exit_code == 0
     ((line, environment),) = called
     assert line[1:3] == ["-m", "jupyterlab"]
