@@ -70,9 +70,10 @@ def start(tmp_path):
     place.mkdir()
 
     def begin(folder, *options, **extra):
+        own = {name: value for name, value in os.environ.items() if name != "PIP_CONFIG_FILE"}  # the script sets it
         command = ["bash", str(folder / "tests" / "fresh_machine.sh"), "--place", str(place), *options]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, text=True, env={**os.environ, **extra}, cwd=tmp_path, **pipes)
+        return subprocess.Popen(command, text=True, env={**own, **extra}, cwd=tmp_path, **pipes)
 
     yield begin
     assert list(place.iterdir()) == [], "the folder of the machine stayed"
