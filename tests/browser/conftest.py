@@ -78,22 +78,22 @@ def serving(home, program, options, names=()):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        stayed = ended_late(home)
+        stayed = stayed_in(home)
         shutil.rmtree(home, ignore_errors=True)
     assert stayed == []
 
 
-def ended_late(home, patience=20):
+def stayed_in(home, patience=20):
     """The command lines of what works in this folder after `patience` seconds; it is killed then."""
-    stayed = [one for one in psutil.process_iter() if str(home) in " ".join(of(one))]
+    stayed = [one for one in psutil.process_iter() if str(home) in " ".join(command_line(one))]
     _, stayed = psutil.wait_procs(stayed, patience)
-    lines = [of(one) for one in stayed]
+    lines = [command_line(one) for one in stayed]
     for one in stayed:
         one.kill()
     return lines
 
 
-def of(process):
+def command_line(process):
     """The command line of a process, empty for one that is gone or not ours."""
     try:
         return process.cmdline()
