@@ -101,9 +101,13 @@ new_environment() {
     [ -n "${PIP_CONFIG_FILE:-}" ] || [ -z "$pip_conf" ] || kept+=("PIP_CONFIG_FILE=$pip_conf")
 }
 
-# Processes that carry our mark in their environment, wherever they hang in the tree.
+# Processes that carry our mark in their environment or were started with our folder, wherever they hang in the tree:
+# a sandbox has an environment of its own. The folder is read from a pipe, since grep would find it in its own command.
 strays() {
-    grep -lzxF "FRESH_MACHINE=$token" /proc/[0-9]*/environ 2>/dev/null | sed 's,/proc/,,; s,/environ,,'
+    {
+        grep -lzxF "FRESH_MACHINE=$token" /proc/[0-9]*/environ
+        grep -lzF -f - /proc/[0-9]*/cmdline <<< "$place/"
+    } 2>/dev/null | sed 's,/proc/,,; s,/.*,,' | sort -u
 }
 
 end_group() {

@@ -157,13 +157,15 @@ def test_a_command_that_fails_is_told_with_its_last_lines_and_the_next_one_still
 def test_a_change_that_git_sees_and_a_process_that_stays_are_failures(project, start):
     if not os.path.isdir("/proc/self"):
         pytest.skip("without /proc nobody knows which processes stay")
-    folder = project(run="touch left.txt", test="setsid sleep 987 >/dev/null 2>&1 & sleep 0.2")
+    marked, unmarked = "setsid sleep 987", 'setsid env -i tail -f "$$PWD/Makefile"'
+    folder = project(run="touch left.txt", test=" >/dev/null 2>&1 & ".join((marked, unmarked, "sleep 0.2")))
     code, told = finish(start(folder))
     assert code == 1
     assert "make run changed what git sees: ?? left.txt" in told
     assert "make test left a process behind: sleep 987" in told
+    assert "make test left a process behind: tail -f " in told
     made = fresh_section.section((folder / "_runs" / "fresh_machine" / "times.tsv").read_text())
-    assert made["passed"] is False and made["verdict"].endswith("minutes; 2 left something behind.")
+    assert made["passed"] is False and made["verdict"].endswith("minutes; 3 left something behind.")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -1,5 +1,6 @@
 """What an answer does in the sandbox comes back as plain values, with the reason when it does not."""
 
+import contextlib
 import os
 import pickle
 import socket
@@ -249,6 +250,25 @@ def test_a_sandbox_that_was_killed_is_started_anew(box):
     box.warm()._place.process.kill()
     box._place.process.wait()
     assert values(box.run("def f(): return 1", "f", [()])) == [1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are listed in /proc on Linux only")
+def test_nothing_of_it_runs_after_it_was_closed_while_it_started(box):
+    started = []
+    for milliseconds in range(60):
+        one = Sandbox(kind=box.kind).warm()
+        started.append(one._place.process.pid)
+        time.sleep(milliseconds / 10_000)
+        one.close()
+    until = time.monotonic() + 10
+    while (left := [pid for pid in zygote._everybody() if group_of(pid) in started]) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert left == []
+
+
+def group_of(pid):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid)
 
 
 def test_several_can_be_warm_at_a_time(box):

@@ -64,6 +64,18 @@ def _new_folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="labkit-grade-", ignore_cleanup_errors=True)
 
 
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a process and its group, where there are groups.
+
+    A bubblewrap that is killed while it starts leaves a child that waits for it for ever: it is still in the group.
+    """
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, 9)
+    process.kill()
+    process.wait()
+
+
 class Stable:
     """A process that has imported what answers need, in bubblewrap or not, and forks a child for each task."""
 
@@ -179,8 +191,7 @@ class Stable:
         until = time.monotonic() + (GOODBYE if self._folder else 0)
         while self.process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
-        self.process.kill()
-        self.process.wait()
+        _kill(self.process)
         self.process.stderr.close()
         self.release()
         if self._folder:
@@ -230,11 +241,7 @@ class Alone:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
         code = self.process.poll()
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, 9)
-        self.process.kill()
-        self.process.wait()
+        _kill(self.process)
         return code, "told" if code is None else ""
 
     def release(self) -> None:
