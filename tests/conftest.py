@@ -1,8 +1,9 @@
-"""What holds for every test: the order of the slow ones, no network unless asked for, steady property tests."""
+"""What holds for every test: order, no network unless asked for, steady property tests; and where the time went."""
 
 import os
 import random
 import sys
+from collections import Counter
 from zlib import crc32
 
 from hypothesis import settings
@@ -10,6 +11,7 @@ from hypothesis import settings
 # Two busy cores make any deadline flaky; on CI the same examples every time, elsewhere new ones.
 settings.register_profile("labkit", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("labkit")
+LONG, MOST = 120, 15  # seconds of all tests from which on the longest files are told, and how many of them
 
 
 def pytest_runtest_setup(item):
@@ -28,3 +30,14 @@ def pytest_collection_modifyitems(config, items):
         items[:] = offline
     # Browser tests last: playwright keeps an event loop running in this thread, which nbval's kernels cannot share.
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Where the time went, by file, when a run took longer than somebody waits."""
+    seconds = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        seconds[getattr(report, "nodeid", "").partition("::")[0]] += getattr(report, "duration", 0.0)
+    if seconds.total() > LONG:
+        terminalreporter.write_line(f"{seconds.total():.0f} seconds of tests in all workers; the longest files:")
+        for name, taken in seconds.most_common(MOST):
+            terminalreporter.write_line(f"{taken:7.0f} s  {name}")
