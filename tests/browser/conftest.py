@@ -14,11 +14,11 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.browser.chromium import installed
 from tests.browser.lab import PATIENCE, USUAL, Page
+from tests.census import nobody_left
 from tests.project import ROOT
 
 pytest.register_assert_rewrite("tests.browser.pages", "tests.browser.keyboard")
@@ -66,39 +66,21 @@ def serving(home, program, options, names=()):
         write_settings(home, name, values)
     port, token = free_port(), secrets.token_hex(16)
     line = [*program, "--no-browser", "--allow-root", *given(port, token, options)]
-    with open(home / "server.log", "w") as log:
-        process = subprocess.Popen(line, env=environment(home) | dict(names), stdout=log, stderr=log)
     try:
-        wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", process, home / "server.log")
-        yield f"http://127.0.0.1:{port}", token
+        with nobody_left(patience=20) as marked, open(home / "server.log", "w") as log:
+            process = subprocess.Popen(line, env=environment(home) | dict(names) | marked, stdout=log, stderr=log)
+            try:
+                wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", process, home / "server.log")
+                yield f"http://127.0.0.1:{port}", token
+            finally:
+                process.terminate()
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        stayed = stayed_in(home)
         shutil.rmtree(home, ignore_errors=True)
-    assert stayed == []
-
-
-def stayed_in(home, patience=20):
-    """The command lines of what works in this folder after `patience` seconds; it is killed then."""
-    stayed = [one for one in psutil.process_iter() if str(home) in " ".join(command_line(one))]
-    _, stayed = psutil.wait_procs(stayed, patience)
-    lines = [command_line(one) for one in stayed]
-    for one in stayed:
-        one.kill()
-    return lines
-
-
-def command_line(process):
-    """The command line of a process, empty for one that is gone or not ours."""
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return []
 
 
 def write_settings(home, name, values):

@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from tests.endurance.leftovers import marked
+from tests.census import marked
 
 PAUSE = 0.05  # seconds between two looks
 SOCKET = re.compile(r"/kernel(\.json)?-ipc-\d")  # what a kernel of labkit listens at, forked or fresh

@@ -3,45 +3,21 @@
 import contextlib
 import os
 import re
-import secrets
-import time
 from pathlib import Path
 
 import psutil
 
-MARK = "LABKIT_ENDURANCE"
+from tests.census import outliving
+
 SHARED = Path("/dev/shm")
 # The lock by which the Ray clusters of one user take turns, and the place of torch's compiler: there for the next run.
 STAYS = re.compile(r"labkit-ray-\d+\.lock|torchinductor_[^/]*(/.*)?")
 PATIENCE = 10.0  # seconds in which a rank may notice that its parent is gone
 
 
-def new_mark():
-    """A word that the environment of every process of one run carries."""
-    return secrets.token_hex(8)
-
-
-def marked(token):
-    """The processes that carry the mark of a run, whoever their parent is now; none but this user's are seen."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == token and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def orphans(token, patience=PATIENCE):
+def processes(mark, patience=PATIENCE):
     """A line for each process that outlives its run by more than a moment; it is ended."""
-    until = time.monotonic() + patience
-    while (alive := marked(token)) and time.monotonic() < until:
-        time.sleep(0.1)
-    said = []
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            said.append(f"a process that went on: {' '.join(process.cmdline())[:120]}")
-            process.kill()
-    return said
+    return [f"a process that went on: {line}" for line in outliving(mark, patience)]
 
 
 def shared_memory():

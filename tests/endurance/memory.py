@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.endurance.leftovers import marked
+from tests.census import marked
 
 ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 PAUSE = 0.1  # seconds between two looks of the watcher

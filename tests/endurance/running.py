@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.census import MARK, new_mark
 from tests.endurance import leftovers
 from tests.project import ROOT
 
@@ -47,13 +48,13 @@ def run(pages, place, condition, jobs=1, around=lambda token: nullcontext()):
     `around` is given the mark of the run and gives a block that lasts as long as it. The run has a temporary folder of
     its own, in which nothing may be left.
     """
-    token = leftovers.new_mark()
+    token = new_mark()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     scratch = Path(tempfile.mkdtemp(prefix=""))  # short: sockets below it have at most a hundred characters
     beside = {folder: leftovers.files_in(folder) for folder in {page.parent for page in pages}}
     shared = leftovers.shared_memory()
-    names = {**os.environ, **condition.environment, leftovers.MARK: token, "TMPDIR": str(scratch)}
+    names = {**os.environ, **condition.environment, MARK: token, "TMPDIR": str(scratch)}
     command = [sys.executable, "-m", "labkit.workbench.cli", "run", *pages, "--out", place, "--jobs", jobs]
     begun = time.perf_counter()
     try:
@@ -82,7 +83,7 @@ def _execute(condition, command, names, place, token):
                 process.wait(20)
             process.kill()
             process.wait()
-            leftovers.orphans(token, patience=0)
+            leftovers.processes(token, patience=0)
             raise
         finally:
             held = bound.end() if bound else (0, 0)
@@ -90,7 +91,7 @@ def _execute(condition, command, names, place, token):
 
 
 def _left(token, scratch, beside, shared):
-    left = leftovers.orphans(token)
+    left = leftovers.processes(token)
     strangers = (name for name in leftovers.files_in(scratch) if not leftovers.STAYS.fullmatch(name))
     left += [f"a file in the temporary folder: {name}" for name in strangers]
     new = {folder: set(leftovers.files_in(folder)) - set(before) for folder, before in beside.items()}

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from labkit.workbench.failures import explain
+from tests.census import MARK, marked, new_mark
 from tests.endurance import __main__ as program
 from tests.endurance import conditions, leftovers, running, summary, trials
 from tests.endurance.comparing import compare
@@ -80,11 +81,11 @@ def test_a_bound_on_memory_ends_what_takes_more_and_lets_the_rest_live(made):
         bound = made(120 * MIB)
         if bound is None:
             pytest.skip("this machine does not let us make a control group")
-        token = leftovers.new_mark()
+        token = new_mark()
         source = NEEDS_MEMORY.format(taken * MIB) + "\nimport time; time.sleep(2)"
         command = [*bound.prefix, sys.executable, "-S", "-c", source]
         bound.begin(token)
-        codes.append(subprocess.run(command, env={**os.environ, leftovers.MARK: token}, capture_output=True).returncode)
+        codes.append(subprocess.run(command, env={**os.environ, MARK: token}, capture_output=True).returncode)
         peak, kills = bound.end()
         bound.close()
         assert bool(kills) == (taken == 400)
@@ -118,8 +119,8 @@ def test_another_clock_goes_on_from_its_moment_and_waits_no_longer_than_ours(tmp
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are known by their sockets on Linux")
 def test_kernels_are_killed_after_a_time_and_no_other_process_is(tmp_path):
-    token = leftovers.new_mark()
-    names = {leftovers.MARK: token}
+    token = new_mark()
+    names = {MARK: token}
     kernel, other, stranger = (
         process(KERNEL, str(tmp_path / socket), **marks)
         for socket, marks in (("kernel-ipc-1", names), ("other", names), ("kernel-ipc-2", {}))
@@ -127,11 +128,11 @@ def test_kernels_are_killed_after_a_time_and_no_other_process_is(tmp_path):
     try:
         for each in (kernel, other, stranger):
             each.stdout.readline()
-        assert [one.pid for one in kernels(leftovers.marked(token))] == [kernel.pid]
+        assert [one.pid for one in kernels(marked(token))] == [kernel.pid]
         with Killer(token, seed=0, longest=[0.1]) as killer:
             assert kernel.wait() == -9
         assert (other.poll(), stranger.poll(), len(killer.killed)) == (None, None, 1)
-        assert leftovers.orphans(token, patience=0) == [f"a process that went on: {' '.join(other.args)[:120]}"]
+        assert leftovers.processes(token, patience=0) == [f"a process that went on: {' '.join(other.args)[:120]}"]
         assert other.wait() == -9
     finally:
         for each in (kernel, other, stranger):
@@ -145,7 +146,7 @@ def test_files_and_shared_memory_that_nobody_holds_are_left_over(tmp_path):
     (tmp_path / "a" / "b.txt").touch()
     assert leftovers.files_in(tmp_path) == ["a/b.txt", "empty"]
     if leftovers.SHARED.is_dir():
-        name = f"labkit-{leftovers.new_mark()}"
+        name = f"labkit-{new_mark()}"
         with (leftovers.SHARED / name).open("w"):
             assert leftovers.unheld({name}) == set()
         assert leftovers.unheld({name}) == {name}

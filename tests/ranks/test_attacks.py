@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from labkit import ranks
-from labkit.ranks import RankFailed, RanksTimeout, run_ranks
+from labkit.ranks import RankFailed, RanksTimeout, leftovers, run_ranks
 from labkit.ranks.environment import environment
-from labkit.ranks.leftovers import marked
-from tests.ranks.census import WORD, alive, nobody_left
+from tests.census import MARK, marked, nobody_left
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and forks are those of Unix")
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +87,7 @@ def test_a_process_that_has_left_its_group_ends_with_the_run():
         alone(lambda: (daemon(), 1 / 0))
     with nobody_left() as env:
         assert run_ranks(daemon, 2, group=True, env=env) == [None, None]
-    assert marked("") == []
+    assert leftovers.marked("") == []
 
 
 KERNEL = """
@@ -114,9 +113,9 @@ def kill_when(count, program, env, more=None):
     """Start a program, and kill it when so many processes with its mark live."""
     kernel = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=os.environ | (more or {}))
     until = time.monotonic() + 60
-    while len(alive(env[WORD])) < count and time.monotonic() < until:
+    while len(marked(env[MARK])) < count and time.monotonic() < until:
         time.sleep(0.05)
-    found = len(alive(env[WORD]))
+    found = len(marked(env[MARK]))
     kernel.kill()
     kernel.wait()
     return found

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from labkit.ranks import RankFailed, RanksTimeout, forking, rank, run_ranks
-from tests.ranks.census import nobody_left
+from tests.census import nobody_left
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="elsewhere every rank is a new interpreter"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import KernelManager
 
-from tests.ranks.census import WORD, alive, nobody_left
+from tests.census import MARK, marked, nobody_left
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="interrupts are those of Unix")
 CELLS = """
@@ -97,7 +97,7 @@ def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_
             assert said(client, "del os.environ['JPY_SESSION_NAME']") == ""
             assert said(client, THREADED) == "[2.0, 2.0]\n"
 
-            stay = len(alive(env[WORD]))  # the kernel, and what forks its ranks
+            stay = len(marked(env[MARK]))  # the kernel, and what forks its ranks
 
             def interrupt():
                 wait_for(env, stay + 2)
@@ -105,7 +105,7 @@ def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_
 
             sleep = "run_ranks(lambda: time.sleep(600), 2, group=False)"
             assert said(client, sleep, interrupt).startswith("KeyboardInterrupt")
-            assert len(alive(env[WORD])) == stay <= 2
+            assert len(marked(env[MARK])) == stay <= 2
             client.execute(sleep)
             wait_for(env, stay + 2)
         finally:
@@ -116,5 +116,5 @@ def test_a_notebook_runs_its_own_functions_interrupts_them_and_takes_them_along_
 
 def wait_for(env, count):
     until = time.monotonic() + 30
-    while len(alive(env[WORD])) < count and time.monotonic() < until:
+    while len(marked(env[MARK])) < count and time.monotonic() < until:
         time.sleep(0.05)
