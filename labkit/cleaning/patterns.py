@@ -6,7 +6,7 @@ A pattern begins only where a run of its characters begins, and takes the run wh
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from string import Template
@@ -80,7 +80,7 @@ class Look:
     """
 
     sign: str
-    places: Callable[[str], Iterator[int]]
+    places: Callable[[str], Iterable[int]]
     rules: tuple[tuple[str, re.Pattern, Ends], ...]
 
 
@@ -110,9 +110,9 @@ def compiled(pattern: str) -> re.Pattern:
     return re.compile(Template(pattern).substitute(PIECES), re.VERBOSE | re.ASCII)
 
 
-def _starts(clue: str) -> Callable[[str], Iterator[int]]:
+def _starts(clue: str) -> Callable[[str], list[int]]:
     find = compiled(clue).finditer
-    return lambda line: (match.start() for match in find(line))
+    return lambda line: [match.start() for match in find(line)]
 
 
 def _mailboxes(line: str) -> Iterator[int]:
@@ -175,19 +175,20 @@ def _ipv6(line: str, start: int, end: int) -> int:
     """Leave out the sentence's stop or colon; refuse what has no digit (a::b is C++)."""
     found = line[start:end].rstrip(".")
     for address in (found, found.removesuffix(":")):
-        if any(c.isdigit() for c in address) and is_address(address):
+        if any(c.isdigit() for c in address) and _is(ipaddress.IPv6Address, address):
             return start + len(address)
     return 0
 
 
 def _ipv4(line: str, start: int, end: int) -> int:
     """Refuse the number of a version or section."""
-    return end if is_address(line[start:end]) and not _precede(VERSION, line, start) else 0
+    return end if _is(ipaddress.IPv4Address, line[start:end]) and not _precede(VERSION, line, start) else 0
 
 
-def is_address(found: str) -> bool:
-    """Whether the standard library reads this as an IP address."""
+def _is(kind: type, found: str) -> bool:
+    """Whether the standard library reads this as an address of this kind."""
     try:
-        return bool(ipaddress.ip_address(found))
+        kind(found)
     except ValueError:
         return False
+    return True
