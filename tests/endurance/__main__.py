@@ -30,7 +30,11 @@ def main(arguments=None):
         for folder in ("course", "reference", "rounds", "runs", "made_up"):
             shutil.rmtree(out / folder, ignore_errors=True)
     course = Course.copied(notebooks.find(asked.pages), out)
-    records = [record for trial in trials for record in _rounds(trial, course, asked)]
+    try:
+        records = [record for trial in trials for record in _rounds(trial, course, asked)]
+    except KeyboardInterrupt:
+        print("Interrupted. What is done is kept: the same command with --resume goes on from here.", file=sys.stderr)
+        return 130
     print(summary.text(trials, records))
     if asked.record:
         command = "make endurance" if not arguments else f"python -m tests.endurance {' '.join(arguments)}"

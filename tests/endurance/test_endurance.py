@@ -278,6 +278,17 @@ def test_finished_rounds_are_not_run_again_and_the_exit_code_tells_of_a_fault(tm
     )
 
 
+def test_an_interrupt_is_a_sentence_that_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "pages").mkdir()
+    write_page(tmp_path / "pages" / "a.ipynb", "1")
+    monkeypatch.setattr(program, "one_round", interrupted)
+    assert program.main([str(tmp_path / "pages"), "--out", str(tmp_path / "out"), "--only", "two"]) == 130
+    assert "the same command with --resume goes on from here" in capsys.readouterr().err
+
+
 def test_a_trial_that_nobody_knows_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="there is no trial three; there are ten, two"):
         program.main(["--only", "three", "--out", str(tmp_path)])
