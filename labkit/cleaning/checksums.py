@@ -5,8 +5,9 @@ from datetime import date
 from operator import mul
 from typing import Any
 
-VALUES = bytes.maketrans(b"0123456789", bytes(range(10)))  # digits as they are written, and what they stand for
-DOUBLED = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # digit sum of its double
+_VALUES = bytes.maketrans(b"0123456789", bytes(range(10)))  # digits as they are written, and what they stand for
+DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # the sum of the digits of twice a digit
+_DOUBLES = bytes.maketrans(bytes(range(10)), bytes(DOUBLED))
 PLACES = tuple(2**i % 11 for i in range(17, 0, -1))  # of the first 17 characters: 7 9 10 5 8 4 2 1 6 3 7 9 10 5 8 4 2
 CHECK_CHARACTERS = "10X98765432"  # by the weighted sum mod 11
 # The first two digits of a Chinese ID: provinces, then Taiwan (71, 83), Hong Kong (81), Macau (82), abroad (91).
@@ -66,8 +67,8 @@ def luhn_digit(payload: str | Any) -> str:
 
 
 def _luhn_sum(number: str) -> int:
-    digits = number.encode().translate(VALUES)[::-1]
-    return sum(digits[0::2]) + sum(digits[1::2].translate(DOUBLED))
+    digits = number.encode().translate(_VALUES)[::-1]
+    return sum(digits[0::2]) + sum(digits[1::2].translate(_DOUBLES))
 
 
 def chinese_id_character(first: str | Any) -> str:
@@ -85,7 +86,7 @@ def chinese_id_character(first: str | Any) -> str:
     """
     if not isinstance(first, str) or len(first) != len(PLACES) or not _ascii_digits(first):
         raise ValueError(f"the check character follows 17 digits 0 to 9 in a string, got {first!r}")
-    return CHECK_CHARACTERS[sum(map(mul, first.encode().translate(VALUES), PLACES)) % 11]
+    return CHECK_CHARACTERS[sum(map(mul, first.encode().translate(_VALUES), PLACES)) % 11]
 
 
 def chinese_id(number: str) -> bool:
