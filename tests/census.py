@@ -41,5 +41,8 @@ def outliving(mark, patience):
 def nobody_left(patience=5.0):
     """Give an environment for what is started, and fail if any of it outlives the block by more than `patience`."""
     mark = new_mark()
-    yield {MARK: mark}
-    assert outliving(mark, patience) == []
+    try:
+        yield {MARK: mark}
+    finally:  # ended even when the block has failed, whose error goes on
+        left = outliving(mark, patience)
+    assert left == []

@@ -22,7 +22,7 @@ from labkit.ranks.failures import Death, blame, ended
 from labkit.ranks.mismatches import explained
 from labkit.ranks.tracebacks import calls, readable_stack, told
 from labkit.ranks.watching import Run
-from tests.census import nobody_left
+from tests.census import MARK, marked, nobody_left
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and forks are those of Unix")
 ROOT = Path(__file__).resolve().parents[2]
@@ -270,8 +270,6 @@ run_ranks(work, 2, group=False, env={env!r})
 def test_the_end_of_the_kernel_is_the_end_of_its_ranks(how, then):
     with nobody_left() as env:
         kernel = subprocess.Popen([sys.executable, "-c", SCRIPT.format(env=env, then=then)], cwd=ROOT, stderr=-1)
-        from tests.census import MARK, marked
-
         until = time.monotonic() + 30
         while len(marked(env[MARK])) < 4 and time.monotonic() < until:
             time.sleep(0.05)

@@ -255,10 +255,10 @@ def test_a_sandbox_that_was_killed_is_started_anew(box):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are listed in /proc on Linux only")
 def test_nothing_of_it_runs_after_it_was_closed_while_it_started(box):
     started = []
-    for milliseconds in range(60):
+    for tenths in range(60):
         one = Sandbox(kind=box.kind).warm()
         started.append(one._place.process.pid)
-        time.sleep(milliseconds / 10_000)
+        time.sleep(tenths / 10_000)  # of a millisecond: bubblewrap needs a few until its child runs
         one.close()
     until = time.monotonic() + 10
     while (left := [pid for pid in zygote._everybody() if group_of(pid) in started]) and time.monotonic() < until:
